@@ -1,0 +1,251 @@
+"""A dataset's folder, local or on an object store: a file in it is whole under its final name, or not there.
+
+Local files are written beside their final name as `name.tmp-<process>-<uuid>`, synced and renamed. An object store has
+no rename: there a file is finished in the local temporary folder first and then put in one request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A finished file: what a marker and the manifest say of it."""
+
+    name: str
+    sha256: str
+    size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `_stats.json` and `manifest.json`."""
+        return {"sha256": self.sha256, "size": self.size}
+
+
+class HashingFile:
+    """A binary file that is written front to back and knows its sha256 and size."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        """Append the bytes."""
+        self._sha256.update(data)
+        self.size += len(data)
+        self._file.write(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """How many bytes there are so far."""
+        return self.size
+
+    def flush(self) -> None:
+        """Hand what is buffered to the system."""
+        self._file.flush()
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def hexdigest(self) -> str:
+        """The sha256 of all bytes so far."""
+        return self._sha256.hexdigest()
+
+
+class Folder:
+    """A folder named by a path or an fsspec URL. Cheap to make and to pickle; nothing is touched until asked."""
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.url = str(url)
+        self.fs, root = fsspec.core.url_to_fs(self.url)
+        self.root = str(root).rstrip("/") or "/"
+        self.is_local = isinstance(self.fs, LocalFileSystem)
+
+    def __reduce__(self) -> tuple[type[Folder], tuple[str]]:
+        return Folder, (self.url,)
+
+    def __str__(self) -> str:
+        return self.url
+
+    def path(self, name: str) -> str:
+        """The full path of a file of the folder, as its file system wants it.
+
+        Raises:
+            ValueError: if the name would lead out of the folder.
+        """
+        if name.startswith("/") or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"{self.url}: '{name}' would lead out of the folder")
+        return f"{self.root}/{name}"
+
+    def names(self, inside: str = "") -> list[str]:
+        """Names of the files right here (or in a sub-folder), sorted; none if there is no such folder."""
+        where = f"{self.root}/{inside}" if inside else self.root
+        try:
+            if self.is_local:  # without asking for size and time of each of what may be a million files
+                return sorted(entry.name for entry in os.scandir(where) if entry.is_file())
+            entries = self.fs.ls(where, detail=True, refresh=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(str(e["name"]).rsplit("/", 1)[-1] for e in entries if e["type"] == "file")
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there."""
+        return bool(self.fs.exists(self.path(name)))
+
+    def size(self, name: str) -> int:
+        """Size of the file in bytes."""
+        return int(self.fs.size(self.path(name)))
+
+    def open(self, name: str) -> IO[bytes]:
+        """The file, for reading."""
+        return cast("IO[bytes]", self.fs.open(self.path(name), "rb"))
+
+    def read_bytes(self, name: str) -> bytes:
+        """All of the file."""
+        with self.open(name) as file:
+            return file.read()
+
+    def read_json(self, name: str) -> Any:
+        """The parsed file.
+
+        Raises:
+            ValueError: if it is not JSON.
+        """
+        try:
+            return json.loads(self.read_bytes(name))
+        except ValueError as error:
+            raise ValueError(f"{self.path(name)}: not JSON ({error}); it was damaged after writing") from None
+
+    def sha256(self, name: str) -> str:
+        """sha256 of the file's bytes, read in pieces."""
+        with self.open(name) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+    def make(self) -> None:
+        """Create the folder where there is none.
+
+        Raises:
+            OSError: if it cannot be made or written to.
+        """
+        self.fs.makedirs(self.root, exist_ok=True)
+        if self.is_local:  # found out now, not after an hour of downloading
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+
+    def remove(self, name: str) -> None:
+        """Delete the file if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(self.path(name))
+
+    def remove_tree(self, name: str) -> None:
+        """Delete a sub-folder with all that is in it, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm(self.path(name), recursive=True)
+
+    def sweep(self, inside: str = "") -> list[str]:
+        """Delete what dead runs left unfinished; only for who holds the folder's lock. Gives the names."""
+        left = [name for name in self.names(inside) if ".tmp-" in name]
+        for name in left:
+            self.remove(f"{inside}/{name}" if inside else name)
+        return left
+
+    def write(self, name: str, data: bytes) -> FileRecord:
+        """Put one small file in place, whole."""
+        with Staging(self) as staging:
+            with staging.file(name) as file:
+                file.write(data)
+            return staging.publish()[0]
+
+    def write_json(self, name: str, value: Any) -> FileRecord:
+        """Put a JSON file in place, whole: keys sorted, so that the same value has the same bytes."""
+        return self.write(name, canonical_json(value, indent=1))
+
+
+class Staging:
+    """Files that are made ready beside their final names and then appear, in the order they were made.
+
+    What is not published when the block ends is deleted: an exception leaves the folder as it was.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self._ready: list[tuple[FileRecord, str]] = []
+
+    def __enter__(self) -> Staging:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for _record, temporary in self._ready:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(temporary)
+
+    @property
+    def records(self) -> list[FileRecord]:
+        """What is ready so far."""
+        return [record for record, _ in self._ready]
+
+    @contextlib.contextmanager
+    def file(self, name: str) -> Iterator[HashingFile]:
+        """A file to be written front to back; ready (and synced to disk) when the block ends."""
+        unfinished = f"tmp-{os.getpid()}-{uuid.uuid4().hex}"
+        if self.folder.is_local:
+            temporary = f"{self.folder.path(name)}.{unfinished}"
+            os.makedirs(os.path.dirname(temporary), exist_ok=True)
+        else:
+            temporary = str(Path(tempfile.gettempdir()) / f"{PurePosixPath(name).name}.{unfinished}")
+        try:
+            with open(temporary, "xb") as raw:
+                hashing = HashingFile(raw)
+                yield hashing
+                raw.flush()
+                os.fsync(raw.fileno())
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(temporary)
+            raise
+        self._ready.append((FileRecord(name, hashing.hexdigest(), hashing.size), temporary))
+
+    def publish(self) -> list[FileRecord]:
+        """Give every ready file its final name, in order."""
+        records = self.records
+        while self._ready:
+            record, temporary = self._ready[0]
+            final = self.folder.path(record.name)
+            if self.folder.is_local:
+                os.replace(temporary, final)
+                _sync_directory(os.path.dirname(final))
+            else:
+                self.folder.fs.put_file(temporary, final)
+                os.remove(temporary)
+            self._ready.pop(0)
+        return records
+
+
+def canonical_json(value: Any, indent: int | None = None) -> bytes:
+    """JSON with sorted keys: the same value gives the same bytes."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, indent=indent, separators=separators)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _sync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

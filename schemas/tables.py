@@ -1,0 +1,36 @@
+"""The tables of the README, from the schemas themselves: `python -m schemas.tables` prints them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.pairs import LEDGER
+from schemas.reasons import REASONS
+
+
+def columns_table(schema: pa.Schema) -> str:
+    """A Markdown table of a schema's columns."""
+    lines = ["| column | type | what it is |", "|---|---|---|"]
+    for field in schema:
+        unit = field.metadata.get(b"unit", b"").decode()
+        meaning = field.metadata[b"description"].decode().replace("|", "\\|")
+        lines.append(f"| `{field.name}` | {field.type} | {meaning}{f' ({unit})' if unit else ''} |")
+    return "\n".join(lines)
+
+
+def reasons_table() -> str:
+    """A Markdown table of all reasons, in the order of a row's journey."""
+    lines = ["| stage | reason | what it means |", "|---|---|---|"]
+    for word, reason in REASONS.items():
+        again = " ↻" if reason.transient else ""
+        lines.append(f"| {reason.stage} | `{word}`{again} | {reason.meaning} |")
+    return "\n".join(lines)
+
+
+TABLES = {"ledger": lambda: columns_table(LEDGER), "reasons": reasons_table}
+"""By the name that the README's markers give them."""
+
+
+if __name__ == "__main__":
+    for name, table in TABLES.items():
+        print(f"<!-- {name} -->\n{table()}\n<!-- end of {name} -->\n")
