@@ -1,0 +1,1 @@
+"""What the models are; importing this package loads neither torch nor Beam."""

@@ -1,0 +1,81 @@
+"""Pixels to the size and the bytes that a shard stores; modes and their names are img2dataset's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+import simplejpeg
+
+ResizeMode = Literal["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"]
+EncodeFormat = Literal["jpg", "png", "webp"]
+
+WHITE = (255, 255, 255)
+
+
+def decoded_size_needed(size: int, mode: ResizeMode) -> int:
+    """How long the short side of a decoded picture must stay so that shrinking it to `size` loses nothing seen.
+
+    Twice the target: then the area filter still averages at least four decoded pixels into one, and DCT-scaled
+    decoding stays above 34 dB against full decoding (benchmarks/ingest.py). 0 means: decode at full size.
+    """
+    return 2 * size if mode in ("center_crop", "keep_ratio") else 0
+
+
+def resize(pixels: np.ndarray, size: int, mode: ResizeMode, *, only_if_bigger: bool = False) -> np.ndarray:
+    """The picture at its stored size; shrunk by an area filter, enlarged by Lanczos.
+
+    Args:
+        pixels: [H, W, 3] uint8.
+        size: target in pixels.
+        mode: `center_crop`: a square of `size`; `keep_ratio`: short side becomes `size`; `keep_ratio_largest`: long
+            side becomes `size`; `border`: the same, then white up to a square; `no`: as it is.
+        only_if_bigger: leave a picture alone that would be enlarged.
+
+    Returns:
+        [h, w, 3] uint8; the very same array if nothing had to be done.
+    """
+    height, width = pixels.shape[:2]
+    if mode == "no":
+        return pixels
+    side = min(height, width) if mode in ("center_crop", "keep_ratio") else max(height, width)
+    if only_if_bigger and side <= size:
+        return pixels
+    if mode == "center_crop":  # cropped first: what is cut away need not be resized
+        return _scale(_centre_square(pixels), size, size)
+    scaled = _scale(pixels, max(1, round(height * size / side)), max(1, round(width * size / side)))
+    return _on_white_square(scaled, size) if mode == "border" else scaled
+
+
+def encode(pixels: np.ndarray, kind: EncodeFormat, quality: int) -> bytes:
+    """Encode [H, W, 3] uint8 RGB; `quality` is 0-100 for jpg and webp, zlib's 0-9 for png."""
+    if kind == "jpg":
+        return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, "RGB", "420"))
+    setting = cv2.IMWRITE_PNG_COMPRESSION if kind == "png" else cv2.IMWRITE_WEBP_QUALITY
+    ok, encoded = cv2.imencode(f".{kind}", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [setting, quality])
+    assert ok, f"OpenCV could not encode {pixels.shape} as {kind}"
+    return encoded.tobytes()
+
+
+def _scale(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    shrinks = height <= pixels.shape[0] and width <= pixels.shape[1]
+    filter_ = cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4
+    return cv2.resize(pixels, (width, height), interpolation=filter_)
+
+
+def _centre_square(pixels: np.ndarray) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return pixels[top : top + side, left : left + side]
+
+
+def _on_white_square(pixels: np.ndarray, size: int) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    top, left = (size - height) // 2, (size - width) // 2
+    return cv2.copyMakeBorder(
+        pixels, top, size - height - top, left, size - width - left, cv2.BORDER_CONSTANT, value=WHITE
+    )
