@@ -1,0 +1,94 @@
+"""Check a dataset: every file, every row, every sum and hash; each fault in one line.
+
+    python -m pipelines.audit pairs
+
+reads the folder and changes nothing. Exits with 0 if all is as the manifest says and with 1 if there are faults.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from pipelines import run
+from pipelines.output import RECIPE
+from pipelines.stages.audit_pairs import audit_pairs
+from schemas.folder import Folder
+from schemas.manifest import MANIFEST, Counts, marker_name, read_manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """All options of the job."""
+
+    folder: Annotated[str, tyro.conf.Positional]
+    """The dataset's folder: a path or an fsspec URL."""
+    processes_count: int = 0
+    """Worker processes; 0 is one for each core."""
+
+
+def audit(options: AuditOptions, flags: list[str]) -> int:
+    """Do the job; gives the exit code."""
+    if flags:
+        raise ValueError(f"unknown flag {flags[0]}; see python -m pipelines.audit --help")
+    folder = Folder(options.folder)
+    manifest = read_manifest(folder)
+    if manifest["table"] != "pairs":
+        raise ValueError(f"{folder}: its table is '{manifest['table']}', expected 'pairs'")
+    faults = 0
+    for fault in (*_audit_folder(folder, manifest), *_audit_shards(folder, manifest, options.processes_count)):
+        print(" ".join(fault.split()), flush=True)  # one line, whatever a library had to say
+        faults += 1
+    counts = Counts.of_json(manifest["counts"])
+    what = f"{len(manifest['shards'])} shards, {counts.rows:,} rows, {counts.kept:,} kept"
+    print(f"{folder}: {what}, {faults} fault{'' if faults == 1 else 's'}")
+    return run.FAILED if faults else run.OK
+
+
+def _audit_folder(folder: Folder, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Faults of the folder as a whole: sums, and files that nobody answers for."""
+    total = sum((Counts.of_json(shard["counts"]) for shard in manifest["shards"]), Counts())
+    if total.to_json() != manifest["counts"]:
+        yield f"{folder.path(MANIFEST)}: its counts are not the sum of its shards'"
+    known = {MANIFEST} | {marker_name(shard["name"]) for shard in manifest["shards"]}
+    known |= {name for shard in manifest["shards"] for name in shard["files"]}
+    for name in folder.names():
+        if name == RECIPE:
+            yield f"{folder.path(name)}: a run was interrupted here; run the same command again"
+        elif ".tmp-" in name:
+            yield f"{folder.path(name)}: left unfinished by a killed run; the next run sweeps it away"
+        elif name not in known and name.rsplit(".", 1)[-1] in ("tar", "parquet", "json"):
+            yield f"{folder.path(name)}: is not in the manifest"
+
+
+def _audit_shards(folder: Folder, manifest: Mapping[str, Any], processes: int) -> Iterator[str]:
+    rows = int(manifest["options"]["number_sample_per_shard"])
+    tasks = [(folder, shard, rows) for shard in manifest["shards"]]
+    workers = min(processes or len(os.sched_getaffinity(0)), max(len(tasks), 1))
+    if workers == 1:
+        for task in tasks:
+            yield from _faults(task)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        for found in pool.map(_faults, tasks):
+            yield from found
+
+
+def _faults(task: tuple[Folder, Mapping[str, Any], int]) -> list[str]:
+    return list(audit_pairs(*task))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    return run.main("pipelines.audit", __doc__ or "", AuditOptions, audit, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""How links are fetched."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pipelines.fetching.addresses import AddressPolicy
+from pipelines.options import no_change_of_bytes
+
+Downloader = Literal["builtin", "img2dataset"]
+AGENT = "dalle-pipelines"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions:
+    """How links are fetched."""
+
+    thread_count: int = no_change_of_bytes(default=256)
+    """Links fetched at once in each worker process."""
+    timeout: float = no_change_of_bytes(default=10.0)
+    """Seconds an attempt may take by the clock on the wall, redirects and a dripping body included."""
+    retries: int = no_change_of_bytes(default=1)
+    """Further attempts after a failure that may pass (name lookup, time-out, broken connection, 429, 5xx), with
+    back-off and as the server asks by Retry-After."""
+    max_redirects: int = no_change_of_bytes(default=5)
+    """Redirects followed."""
+    max_connections_per_host: int = no_change_of_bytes(default=64)
+    """Links of one host fetched at once in each worker process; local addresses have no such limit."""
+    max_bytes: int = 32 << 20
+    """Bytes of a picture at most, as sent and after content decoding."""
+    allow_private_hosts: tuple[str, ...] | None = no_change_of_bytes(default=None)
+    """Also fetch from private, loopback and link-local addresses: bare for all, or only these hosts, host:port
+    pairs, ports or networks."""
+    user_agent_token: str | None = no_change_of_bytes(default=None)
+    """Name by which robots.txt and X-Robots-Tag may address us, beside dalle-pipelines; sent in the user agent."""
+    disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
+    """X-Robots-Tag directives that opt a picture out; bare for none."""
+    ignore_robots: bool = False
+    """Fetch also what robots.txt does not allow."""
+    proxy: str | None = no_change_of_bytes(default=None)
+    """Proxy for all links (http://, https:// or socks5h://); it then decides which addresses are spoken to. Proxy
+    variables of the environment are ignored."""
+    connect_to: tuple[str, ...] = no_change_of_bytes(default=())
+    """HOST:PORT:ADDRESS:PORT, as curl's: ask this address for what the links want of that host."""
+    downloader: Downloader = "builtin"
+    """img2dataset: its own downloader, which has none of these guards and therefore demands a bare
+    --allow_private_hosts."""
+
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        for name in ("thread_count", "timeout", "max_bytes", "max_connections_per_host"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name} {getattr(self, name)}: expected more than 0")
+        for name in ("retries", "max_redirects"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name} {getattr(self, name)}: expected 0 or more")
+        for entry in self.connect_to:
+            if entry.count(":") != 3 or not entry.rsplit(":", 1)[1].isdigit():
+                raise ValueError(f"--connect_to {entry}: expected HOST:PORT:ADDRESS:PORT")
+        if self.proxy is not None and not urlsplit(self.proxy).hostname:
+            raise ValueError(f"--proxy {self.proxy}: expected a URL such as http://proxy.example:3128")
+        if self.user_agent_token is not None and not self.user_agent_token.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"--user_agent_token {self.user_agent_token}: expected letters, digits, - and _")
+        if self.downloader == "img2dataset" and self.allow_private_hosts != ():
+            raise ValueError(
+                "--downloader img2dataset: fetches from any address, this machine's and its network's too; give "
+                "--allow_private_hosts to say that this is wanted"
+            )
+        AddressPolicy.parse(self.allow_private_hosts)
+
+    @property
+    def deadline(self) -> float:
+        """Seconds after which a link that was begun has ended, attempts and waits together."""
+        return self.timeout * (1 + self.retries)
+
+    @property
+    def agent(self) -> str:
+        """The name we go by."""
+        return self.user_agent_token or AGENT
+
+    @property
+    def user_agent(self) -> str:
+        """What is sent as User-Agent: who asks, not a browser's disguise."""
+        token = f"{self.user_agent_token} " if self.user_agent_token else ""
+        return f"{token}{AGENT}/0.1 (image-caption collector; honours robots.txt and X-Robots-Tag)"
+
+    @property
+    def mapped_hosts(self) -> frozenset[str]:
+        """Hosts that --connect_to sends elsewhere."""
+        return frozenset(entry.split(":")[0].lower() for entry in self.connect_to)
+
+    def address_policy(self) -> AddressPolicy:
+        """Which addresses may be connected to."""
+        policy = AddressPolicy.parse(self.allow_private_hosts)
+        targets = [entry.split(":")[2:] for entry in self.connect_to]
+        endpoints = [(host, int(port)) for host, port in targets]
+        if self.proxy is not None:
+            parts = urlsplit(self.proxy)
+            port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 1080)
+            found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+            endpoints += [(str(info[4][0]), port) for info in found]
+        return policy.with_endpoints(endpoints)

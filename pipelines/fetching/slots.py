@@ -1,0 +1,52 @@
+"""How many links of one host are fetched at once; the others wait their turn."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection
+from typing import Generic, TypeVar
+
+from pipelines.fetching.addresses import is_public
+
+Link = TypeVar("Link")
+
+
+class HostSlots(Generic[Link]):
+    """Gives each host a number of slots; addresses of this machine or network have as many as they like."""
+
+    def __init__(self, most: int, unlimited: Collection[str] = ()) -> None:
+        self._most = most
+        self._unlimited = frozenset(unlimited)
+        self._taken: Counter[str] = Counter()
+        self._waiting: dict[str, deque[Link]] = defaultdict(deque)
+        self.waiting = 0
+        """Links that wait for a slot."""
+
+    def take(self, host: str, link: Link) -> bool:
+        """Take a slot for the link, or have it wait until `free` gives it out."""
+        if self._taken[host] < self._most or self._is_local(host):
+            self._taken[host] += 1
+            return True
+        self._waiting[host].append(link)
+        self.waiting += 1
+        return False
+
+    def free(self, host: str) -> Link | None:
+        """A link has ended: the one whose turn it is, which has the slot now."""
+        if self._waiting.get(host):
+            self.waiting -= 1
+            return self._waiting[host].popleft()
+        self._taken[host] -= 1
+        if not self._taken[host]:
+            del self._taken[host]
+            self._waiting.pop(host, None)
+        return None
+
+    def _is_local(self, host: str) -> bool:
+        if host in self._unlimited or host == "localhost":
+            return True
+        try:
+            return not is_public(ipaddress.ip_address(host))
+        except ValueError:
+            return False

@@ -1,0 +1,255 @@
+"""Read lists of image-caption pairs by the format they are written in.
+
+A line that cannot be parsed is a row with a problem, so that it is counted like any other; a file that cannot be read
+is an error.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO, Any, get_args
+
+import fsspec
+import ijson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.lists.options import InputFormat, ListOptions
+from pipelines.rows import BATCH_ROWS, JSON_TEXT, Row, batches
+
+_LONGEST_FIELD = 1 << 20
+
+EXTENSIONS = tuple(kind for kind in get_args(InputFormat) if "." not in kind)
+"""What a list's name may end with."""
+
+
+def read_list(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+    """The rows of one list file, in order, in batches.
+
+    Raises:
+        ValueError: if the list has no such column, or is not written in its format.
+        OSError: if it cannot be read.
+    """
+    kind = input_format(path, options)
+    if kind == "parquet":
+        yield from read_parquet_list(path, options)
+    else:
+        with open_text(path) as file:
+            yield from batches(_READERS[kind](file, path, options), extra_fields(options, is_json="json" in kind))
+
+
+def input_format(path: str, options: ListOptions) -> str:
+    """How a list is written: as told, or as its name says.
+
+    Raises:
+        ValueError: if neither tells.
+    """
+    if options.input_format:
+        return options.input_format.removesuffix(".gz")
+    for part in reversed(path.lower().rsplit("/", 1)[-1].split(".")):
+        if part in EXTENSIONS:
+            return part
+    raise ValueError(
+        f"{path}: its name does not tell how it is written; give --input_format, one of {', '.join(EXTENSIONS)}"
+    )
+
+
+def extra_fields(options: ListOptions, *, is_json: bool) -> list[pa.Field]:
+    """The additional columns of a format without types of its own."""
+    metadata = JSON_TEXT if is_json else None
+    return [pa.field(name, pa.string(), metadata=metadata) for name in options.save_additional_columns]
+
+
+def open_text(path: str) -> Any:
+    """A file's bytes, decompressed as its name says."""
+    return fsspec.open(path, "rb", compression="infer")
+
+
+def lines(file: IO[bytes], newline: str = "\n") -> io.TextIOWrapper:
+    """Lines as UTF-8, with or without a byte order mark; what is no UTF-8 becomes U+FFFD and stays visible."""
+    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=newline)
+
+
+def tab_separated(file: IO[bytes]) -> Iterator[list[str]]:
+    """The fields of each line, without quoting rules: a quote is a character, a tab always ends a field."""
+    return (line.rstrip("\r\n").split("\t") for line in lines(file))
+
+
+def columns(
+    found: Iterable[list[str] | str], path: str, options: ListOptions, names: Sequence[str] = ()
+) -> Iterator[Row]:
+    """Rows of fields by their columns' names.
+
+    Args:
+        found: fields of each line, or what is wrong with it.
+        path: for messages.
+        options: which columns are wanted.
+        names: of the columns; none if the first line says them.
+    """
+    found = iter(found)
+    first = 1 if names else 2
+    if not names:
+        header = next(found, [])
+        if isinstance(header, str):
+            raise ValueError(f"{path}: {header}")
+        names = [name.strip() for name in header]
+    at = {name: i for i, name in enumerate(names)}
+    check_columns(names, path, options)
+    url, caption = at[options.url_col], at[options.caption_col]
+    extras = [at[name] for name in options.save_additional_columns]
+    for number, fields in enumerate(found, first):
+        if isinstance(fields, str):
+            yield Row(None, [], problem=fields)
+        elif len(fields) == len(names):
+            yield Row(fields[url], [fields[caption]], [fields[i] for i in extras])
+        elif fields not in ([], [""]):  # an empty line is no row
+            yield Row(None, [], problem=f"row {number}: {len(fields)} fields, expected {len(names)}")
+
+
+def json_items(file: IO[bytes], prefix: str, path: str) -> Iterator[Any]:
+    """The items of an array in a JSON file, one at a time.
+
+    Raises:
+        ValueError: if the file is not JSON.
+    """
+    try:
+        yield from ijson.items(file, f"{prefix}.item" if prefix else "item", use_float=True)
+    except ijson.JSONError as error:
+        hint = "" if prefix else "; if it has an object a line, give --input_format jsonl"
+        raise ValueError(f"{path}: not the JSON expected ({str(error).splitlines()[0]}){hint}") from None
+
+
+def from_object(value: Any, where: str, options: ListOptions, captions: Sequence[Any] | None = None) -> Row:
+    """A row of a JSON object; its additional columns as JSON text."""
+    if not isinstance(value, dict):
+        what = str(value) if isinstance(value, ValueError) else f"{type(value).__name__}, expected an object"
+        return Row(None, [], problem=f"{where}: {what}")
+    if options.url_col not in value:
+        return Row(None, [], problem=f"{where}: has no '{options.url_col}', only {', '.join(value)}"[:200])
+    if captions is None:
+        caption = value.get(options.caption_col)
+        captions = caption if isinstance(caption, list) else [caption]
+    extras = [
+        json.dumps(value[name], ensure_ascii=False) if value.get(name) is not None else None
+        for name in options.save_additional_columns
+    ]
+    url = value[options.url_col]
+    return Row(None if url is None else as_text(url), [as_text(c) for c in captions if c is not None], extras)
+
+
+def as_text(value: Any) -> str:
+    """Text without the lone surrogates that JSON can spell and UTF-8 cannot."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def check_columns(found: Sequence[str], path: str, options: ListOptions) -> None:
+    """The columns that were asked for must be there.
+
+    Raises:
+        ValueError: naming the first that is not, those that are, and the flag.
+    """
+    flags = {options.url_col: "--url_col", options.caption_col: "--caption_col"}
+    for name in (options.url_col, options.caption_col, *options.save_additional_columns):
+        if name not in found:
+            flag = flags.get(name, "--save_additional_columns")
+            raise ValueError(
+                f"{path}: has no column '{name}'; its columns are {', '.join(found)}; name the right one with {flag}"
+            )
+
+
+def read_parquet_list(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet list; additional columns keep their types."""
+    with fsspec.open(path, "rb") as file:
+        table = open_parquet(file, path)
+        check_columns(table.schema_arrow.names, path, options)
+        wanted = dict.fromkeys((options.url_col, options.caption_col, *options.save_additional_columns))
+        for batch in table.iter_batches(BATCH_ROWS, columns=list(wanted)):
+            caption = batch[options.caption_col]
+            is_list = pa.types.is_list(caption.type)
+            nothing = pa.nulls(len(batch), pa.string())
+            values = {
+                "url": batch[options.url_col].cast(pa.string()),
+                "captions": caption.cast(pa.list_(pa.string())) if is_list else _one_each(caption),
+                "place": nothing,
+                "problem": nothing,
+                **{name: batch[name] for name in options.save_additional_columns},
+            }
+            yield pa.RecordBatch.from_pydict(values)
+
+
+def open_parquet(file: Any, path: str) -> pq.ParquetFile:
+    """The Parquet file.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        return pq.ParquetFile(file)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: not a Parquet file ({error})") from None
+
+
+def _one_each(caption: pa.Array) -> pa.ListArray:
+    lengths = caption.is_valid().cast(pa.int32()).to_numpy(zero_copy_only=False)
+    offsets = pa.array(itertools.accumulate(lengths.tolist(), initial=0), pa.int32())
+    return pa.ListArray.from_arrays(offsets, caption.drop_null().cast(pa.string()))
+
+
+def _txt(file: IO[bytes], path: str, options: ListOptions) -> Iterator[Row]:
+    if options.save_additional_columns:
+        raise ValueError(f"{path}: a txt list has only addresses, so --save_additional_columns finds nothing")
+    for line in lines(file):
+        if address := line.strip():
+            yield Row(address, [])
+
+
+def _csv(file: IO[bytes], path: str, options: ListOptions) -> Iterator[Row]:
+    return columns(comma_separated(file), path, options)
+
+
+def comma_separated(file: IO[bytes], delimiter: str = ",") -> Iterator[list[str] | str]:
+    """The fields of each record as RFC 4180 has them, or what is wrong with it."""
+    csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.reader(lines(file, newline=""), delimiter=delimiter)
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield f"line {reader.line_num}: {error}"
+
+
+def _tsv(file: IO[bytes], path: str, options: ListOptions) -> Iterator[Row]:
+    return columns(tab_separated(file), path, options)
+
+
+def _json(file: IO[bytes], path: str, options: ListOptions) -> Iterator[Row]:
+    for number, value in enumerate(json_items(file, "", path), 1):
+        yield from_object(value, f"item {number}", options)
+
+
+def _jsonl(file: IO[bytes], path: str, options: ListOptions) -> Iterator[Row]:
+    for number, line in enumerate(lines(file), 1):
+        if line.strip():
+            yield from_object(_parsed(line), f"line {number}", options)
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        return error
+
+
+_READERS: dict[str, Callable[[IO[bytes], str, ListOptions], Iterator[Row]]] = {
+    "txt": _txt,
+    "csv": _csv,
+    "tsv": _tsv,
+    "json": _json,
+    "jsonl": _jsonl,
+}

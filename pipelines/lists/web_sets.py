@@ -1,0 +1,179 @@
+"""Data sets of links, by their published files."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote_plus
+
+import fsspec
+import pyarrow as pa
+
+from pipelines.lists.formats import (
+    as_text,
+    columns,
+    extra_fields,
+    from_object,
+    json_items,
+    lines,
+    open_parquet,
+    open_text,
+    read_parquet_list,
+    tab_separated,
+)
+from pipelines.lists.local_pictures import PictureFolder
+from pipelines.lists.options import ListOptions
+from pipelines.rows import Row, batches
+
+YFCC_COLUMNS = (
+    *("line_number", "photo_id", "hash", "user_nsid", "user_nickname", "date_taken", "date_uploaded", "device"),
+    *("title", "description", "user_tags", "machine_tags", "longitude", "latitude", "accuracy", "page_url"),
+    *("download_url", "license_name", "license_url", "server", "farm", "secret", "secret_original", "extension"),
+    "marker",
+)
+"""Of `yfcc100m_dataset`; the older split files lack the line number and the hash."""
+_OLD_YFCC_COLUMNS = tuple(name for name in YFCC_COLUMNS if name not in ("line_number", "hash"))
+_TAG = re.compile(r"<[^<>]*>")
+
+_WIT_CAPTIONS = ("caption_reference_description", "caption_alt_text_description", "caption_attribution_description")
+
+
+def cc3m(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+    """Conceptual Captions: TSV without header, caption then url."""
+    return _headerless(path, options, ("caption", "url"))
+
+
+def cc12m(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+    """Conceptual 12M: TSV without header, url then caption."""
+    return _headerless(path, options, ("url", "caption"))
+
+
+def laion(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+    """LAION-400M, 2B, 5B and their re-releases: Parquet with URL and TEXT, or url and caption."""
+    return _parquet(path, options, ("URL", "url"), ("TEXT", "caption", "text"))
+
+
+def coyo(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+    """COYO-700M: Parquet with url and text."""
+    return _parquet(path, options, ("url",), ("text",))
+
+
+def datacomp(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+    """DataComp's CommonPool: Parquet with url and text."""
+    return _parquet(path, options, ("url",), ("text",))
+
+
+def yfcc100m(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+    """YFCC100M: TSV without header, 25 or 23 columns; title and description are captions, videos have no picture."""
+    with open_text(path) as file:
+        yield from batches(_yfcc_rows(tab_separated(file), options), extra_fields(options, is_json=False))
+
+
+def wit(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+    """WIT (Wikipedia): TSV with header; the reference, alternative and attribution texts are the captions."""
+    with open_text(path) as file:
+        yield from batches(_wit_rows(tab_separated(file), path, options), extra_fields(options, is_json=False))
+
+
+def sbu(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+    """SBU: `sbu-captions-all.json` (image_urls, captions), or `..._urls.txt` with `..._captions.txt` beside it."""
+    if path.lower().rsplit("/", 1)[-1].split(".")[1:2] == ["json"]:
+        yield from batches(_sbu_json(path))
+    else:
+        yield from batches(_sbu_texts(path))
+
+
+def redcaps(path: str, options: ListOptions, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
+    """RedCaps: one JSON a subreddit and year, {"annotations": [{image_id, url, caption, ...}]}."""
+    subreddit = path.rsplit("/", 1)[-1].rsplit("_", 1)[0]
+    with open_text(path) as file:
+        items = json_items(file, "annotations", path)
+        rows = (_redcaps_row(value, number, subreddit, options, pictures) for number, value in enumerate(items, 1))
+        yield from batches(rows, extra_fields(options, is_json=True))
+
+
+def _headerless(path: str, options: ListOptions, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    named = replace(options, url_col="url", caption_col="caption")
+    with open_text(path) as file:
+        rows = columns(tab_separated(file), path, named, names)
+        yield from batches(rows, extra_fields(options, is_json=False))
+
+
+def _parquet(path: str, options: ListOptions, urls: Sequence[str], captions: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    with fsspec.open(path, "rb") as file:
+        names = open_parquet(file, path).schema_arrow.names
+    url = next((name for name in urls if name in names), urls[0])
+    caption = next((name for name in captions if name in names), captions[0])
+    return read_parquet_list(path, replace(options, url_col=url, caption_col=caption))
+
+
+def _yfcc_rows(found: Iterator[list[str]], options: ListOptions) -> Iterator[Row]:
+    for number, fields in enumerate(found, 1):
+        names = YFCC_COLUMNS if len(fields) == len(YFCC_COLUMNS) else _OLD_YFCC_COLUMNS
+        if len(fields) != len(names):
+            if fields != [""]:
+                wanted = f"{len(YFCC_COLUMNS)} or {len(_OLD_YFCC_COLUMNS)}"
+                yield Row(None, [], problem=f"row {number}: {len(fields)} fields, expected {wanted}")
+            continue
+        value = dict(zip(names, fields, strict=True))
+        extras = [value.get(name) for name in options.save_additional_columns]
+        captions = [text for name in ("title", "description") if (text := yfcc_text(value[name]))]
+        video = None if value["marker"] == "0" else "a video, not a picture"
+        yield Row(value["download_url"], captions, extras, problem=video)
+
+
+def yfcc_text(encoded: str) -> str:
+    """A title or description as a person wrote it: URL-encoded with plus for space, with HTML in it."""
+    return html.unescape(_TAG.sub(" ", unquote_plus(encoded))).strip()
+
+
+def _wit_rows(found: Iterator[list[str]], path: str, options: ListOptions) -> Iterator[Row]:
+    names = next(found, [])
+    missing = [name for name in ("image_url", *_WIT_CAPTIONS, *options.save_additional_columns) if name not in names]
+    if missing:
+        raise ValueError(f"{path}: has no column '{missing[0]}'; its columns are {', '.join(names)}")
+    for number, fields in enumerate(found, 2):
+        if len(fields) != len(names):
+            if fields != [""]:
+                yield Row(None, [], problem=f"row {number}: {len(fields)} fields, expected {len(names)}")
+            continue
+        value = dict(zip(names, fields, strict=True))
+        captions = list(dict.fromkeys(value[name] for name in _WIT_CAPTIONS if value[name].strip()))
+        yield Row(value["image_url"], captions, [value[name] for name in options.save_additional_columns])
+
+
+def _sbu_json(path: str) -> Iterator[Row]:
+    with open_text(path) as urls, open_text(path) as captions:
+        both = zip(json_items(urls, "image_urls", path), json_items(captions, "captions", path), strict=True)
+        try:
+            for url, caption in both:
+                yield Row(as_text(url), [as_text(caption)])
+        except ValueError as error:
+            raise ValueError(f"{path}: its image_urls and captions do not belong together ({error})") from None
+
+
+def _sbu_texts(path: str) -> Iterator[Row]:
+    name = path.rsplit("/", 1)[-1]
+    beside = path[: -len(name)] + name.replace("_urls", "_captions")
+    if "_urls" not in name:
+        raise ValueError(f"{path}: expected sbu-captions-all.json or a file named ..._urls.txt")
+    with open_text(path) as urls, open_text(beside) as captions:
+        both = zip(lines(urls), lines(captions), strict=True)
+        try:
+            for url, caption in both:
+                yield Row(url.strip(), [caption.rstrip("\r\n")])
+        except ValueError:
+            raise ValueError(
+                f"{beside}: has not as many lines as {name}, so captions would go to wrong links"
+            ) from None
+
+
+def _redcaps_row(value: Any, number: int, subreddit: str, options: ListOptions, pictures: PictureFolder | None) -> Row:
+    row = from_object(value, f"annotation {number}", replace(options, url_col="url", caption_col="caption"))
+    if pictures is None or row.problem:
+        return row
+    image = f"{value.get('image_id')}.jpg"
+    return replace(row, place=pictures.find(f"{value.get('subreddit') or subreddit}/{image}") or "")

@@ -1,0 +1,119 @@
+"""Tell how far a job is: one live bar on a terminal, a plain line now and then elsewhere.
+
+The pipeline may run anywhere, so what is told is read off the output folder: finished units from their markers,
+running ones from the small notes that local workers leave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from pipelines.plan import Unit
+from pipelines.units import PROGRESS
+from schemas.folder import Folder
+from schemas.manifest import Marker, marker_name
+
+_LOOK_EVERY = 0.5
+_LOOK_EVERY_REMOTELY = 10.0
+_LINE_EVERY = 10.0
+
+
+@contextlib.contextmanager
+def progress(folder: Folder, todo: Sequence[Unit], what: str) -> Iterator[None]:
+    """Show progress on these units while the block runs."""
+    watch = _Watch(folder, todo)
+    ended = threading.Event()
+    show = _bar if sys.stderr.isatty() else _lines
+    thread = threading.Thread(target=show, args=(watch, what, ended), name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+class _Watch:
+    """Counts kept, refused and failed rows of units as they appear in the folder."""
+
+    def __init__(self, folder: Folder, todo: Sequence[Unit]) -> None:
+        self.rows = sum(unit.rows for unit in todo)
+        self.every = _LOOK_EVERY if folder.is_local else _LOOK_EVERY_REMOTELY
+        self._folder = folder
+        self._old = {marker_name(u.shard): u for u in todo}
+        self._before = {n: self._stamp(n) for n in folder.names() if n in self._old}
+        self._done: dict[str, tuple[int, int, int]] = {}
+
+    def look(self) -> tuple[int, int, int]:
+        """Kept, refused and failed so far."""
+        for name in self._folder.names():
+            unit = self._old.get(name)
+            if unit is None or unit.shard in self._done or self._stamp(name) == self._before.get(name):
+                continue
+            with contextlib.suppress(OSError, ValueError):
+                counts = Marker.read(self._folder, unit.shard).counts
+                self._done[unit.shard] = (counts.kept, counts.refused, counts.failed)
+        seen = [*self._done.values(), *self._running()]
+        kept, refused, failed = (sum(each) for each in zip(*seen, strict=True)) if seen else (0, 0, 0)
+        return kept, refused, failed
+
+    def _stamp(self, name: str) -> object:
+        """Tells a marker that is being replaced from the new one."""
+        with contextlib.suppress(OSError):
+            info = self._folder.fs.info(self._folder.path(name))
+            return info.get("mtime") or info.get("LastModified") or info.get("ino")
+        return None
+
+    def _running(self) -> Iterator[tuple[int, int, int]]:
+        if not self._folder.is_local:
+            return
+        for shard in self._folder.names(PROGRESS):
+            if shard not in self._done:
+                with contextlib.suppress(OSError, ValueError):
+                    kept, refused, failed = self._folder.read_bytes(f"{PROGRESS}/{shard}").split()
+                    yield int(kept), int(refused), int(failed)
+
+
+def _bar(watch: _Watch, what: str, ended: threading.Event) -> None:
+    counts = "kept {task.fields[kept]:,}  refused {task.fields[refused]:,}  failed {task.fields[failed]:,}"
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %  " + counts + "  {task.fields[rate]:,.0f} rows/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task(what, total=watch.rows, kept=0, refused=0, failed=0, rate=0.0)
+        begun = time.monotonic()
+        while not ended.wait(watch.every):
+            _show(bars, task, watch, begun)
+        _show(bars, task, watch, begun)
+
+
+def _show(bars: Progress, task: TaskID, watch: _Watch, begun: float) -> None:
+    kept, refused, failed = watch.look()
+    done = kept + refused + failed
+    rate = done / max(time.monotonic() - begun, 1e-9)
+    bars.update(task, completed=done, kept=kept, refused=refused, failed=failed, rate=rate)
+
+
+def _lines(watch: _Watch, what: str, ended: threading.Event) -> None:
+    begun = time.monotonic()
+    while not ended.wait(_LINE_EVERY):
+        kept, refused, failed = watch.look()
+        done = kept + refused + failed
+        rate = done / (time.monotonic() - begun)
+        left = f", about {(watch.rows - done) / rate:,.0f} s left" if done else ""
+        print(
+            f"{what}: {done:,} of {watch.rows:,} rows, kept {kept:,}, refused {refused:,}, failed {failed:,}, "
+            f"{rate:,.0f} rows/s{left}",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,0 +1,87 @@
+"""One row on its way through a unit: its ledger columns, and where its picture lies in the unit's spool."""
+
+from __future__ import annotations
+
+from typing import IO, Any, Self
+
+from pipelines.rows import ROWS
+from pipelines.stages.filter import Captions
+from schemas.pairs import REFUSED, SUCCESS, uid
+from schemas.reasons import NotKept
+
+KEPT, NOT_WANTED, NOT_HAD = 0, 1, 2
+"""The three fates, as progress counts them."""
+
+
+class Record:
+    """A row whose fate is open until `keep` or `give_up`."""
+
+    def __init__(self, index: int, columns: dict[str, Any]) -> None:
+        self.index = index
+        self.columns = columns
+        self.place: str | None = None
+        """Of a local picture."""
+        self._span = (0, 0)
+
+    @classmethod
+    def begin(cls, index: int, key: str, row: dict[str, Any], captions: Captions) -> Self:
+        """A row of the list."""
+        given = row["captions"] or []
+        caption = given[0] if given else None
+        columns = {
+            "key": key,
+            "url": row["url"],
+            "caption": caption,
+            "text": captions.kept[0] if captions.kept else None,
+            "captions": list(captions.kept),
+            "language": captions.language and captions.language.code,
+            "language_probability": captions.language and captions.language.probability,
+            **dict.fromkeys(("status", "stage", "reason", "error_message")),
+            "uid": uid(row["url"] or "", caption),
+            **{name: value for name, value in row.items() if name not in ROWS.names},
+        }
+        record = cls(index, columns)
+        record.place = row["place"]
+        if row["problem"]:
+            record.give_up(NotKept("bad-row", row["problem"]))
+        elif not (row["url"] or "").strip():
+            record.give_up(NotKept("no-url"))
+        elif captions.problem:
+            record.give_up(captions.problem)
+        return record
+
+    @property
+    def url(self) -> str:
+        """Where its picture is."""
+        return self.columns["url"] or ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its fate is not known yet."""
+        return self.columns.get("status") is None
+
+    @property
+    def fate(self) -> int:
+        """KEPT, NOT_WANTED or NOT_HAD."""
+        status = self.columns["status"]
+        return KEPT if status == SUCCESS else NOT_WANTED if status == REFUSED else NOT_HAD
+
+    def reopen(self) -> None:
+        """Forget how it ended, to try once more."""
+        self.columns |= dict.fromkeys(("status", "stage", "reason", "error_message"))
+
+    def give_up(self, problem: NotKept) -> None:
+        """It is not kept."""
+        self.columns |= problem.columns()
+
+    def keep(self, picture: bytes, spool: IO[bytes]) -> None:
+        """It is kept, with this stored picture."""
+        self._span = (spool.tell(), len(picture))
+        spool.write(picture)
+        self.columns["status"] = SUCCESS
+
+    def stored(self, spool: IO[bytes]) -> bytes:
+        """Its stored picture; only when nothing more is kept, because the spool is read from its place."""
+        start, size = self._span
+        spool.seek(start)
+        return spool.read(size)

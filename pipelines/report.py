@@ -1,0 +1,93 @@
+"""The table at a job's end: every input row with its fate, and how fast it went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from schemas.manifest import Counts
+from schemas.reasons import REASONS, STATUS_OF_STAGE
+
+_SHOWN = 8
+"""Hosts that are shown."""
+_WORTH_A_WORD = 0.01
+"""Share of all rows from which a reason gets advice."""
+
+
+def print_report(title: str, counts: Counts, facts: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print rows, kept, refused and failed by reason, then further facts (rate, bytes, where to look)."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=110)
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", show_header=False)
+    table.add_column("what")
+    table.add_column("rows", justify="right")
+    table.add_column("share", justify="right")
+    table.add_column("meaning")
+
+    def add(what: str, rows: int, meaning: str = "") -> None:
+        table.add_row(what, f"{rows:,}", f"{100 * rows / max(counts.rows, 1):.1f} %", meaning)
+
+    add("rows", counts.rows)
+    add("kept", counts.kept)
+    for heading, total, statuses in (
+        ("refused", counts.refused, ("refused",)),
+        ("failed", counts.failed, ("failed_to_download", "failed_to_resize")),
+        ("removed", counts.removed, ("removed",)),
+    ):
+        if total or heading != "removed":
+            add(heading, total)
+        found = [
+            (n, stage, reason)
+            for (stage, reason), n in counts.reasons.items()
+            if STATUS_OF_STAGE.get(stage, "removed") in statuses
+        ]
+        for n, stage, reason in sorted(found, key=lambda f: (-f[0], f[1:])):
+            meaning = REASONS[reason].meaning if reason in REASONS else ""
+            add(f"  {stage}: {reason}", n, meaning)
+    console.print(table)
+    for name, value in facts.items():
+        console.print(f"  {name}: {value}", markup=False, soft_wrap=True)
+
+
+def print_failures(counts: Counts, worst: Counter[tuple[str, str]], console: Console | None = None) -> None:
+    """Print which hosts failed most and why, and what can be done about the commonest reasons."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=110)
+    by_host: dict[str, Counter[str]] = {}
+    for (host, reason), n in worst.items():
+        by_host.setdefault(host, Counter())[reason] += n
+    ranked = sorted(by_host.items(), key=lambda entry: (-entry[1].total(), entry[0]))[:_SHOWN]
+    if ranked:
+        table = Table(
+            title="hosts with the most failures", box=box.SIMPLE_HEAD, title_justify="left", show_header=False
+        )
+        table.add_column("host", overflow="fold", max_width=50)
+        table.add_column("links", justify="right")
+        table.add_column("reasons")
+        for host, reasons in ranked:
+            spelled = ", ".join(
+                f"{r} {n:,}" for r, n in sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))
+            )
+            table.add_row(Text(host), f"{reasons.total():,}", spelled)
+        console.print(table)
+    common = [(n, reason) for (_, reason), n in counts.reasons.items() if n >= _WORTH_A_WORD * counts.rows]
+    for _, reason in sorted(common, key=lambda entry: (-entry[0], entry[1])):
+        if reason in REASONS and REASONS[reason].advice:
+            console.print(f"  {reason}: {REASONS[reason].advice}", markup=False, soft_wrap=True)
+
+
+def human_bytes(size: float) -> str:
+    """`12.3 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

@@ -1,0 +1,229 @@
+"""Draw the sample web into a folder: its pictures, the list of its links, and what is planted where."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dalle.scenes import compose, describe, draw
+from pipelines.sample_web import pictures
+from pipelines.sample_web.troubles import (
+    BOILERPLATE_CAPTIONS,
+    FOREIGN_CAPTIONS,
+    GOOD,
+    SHORT_CAPTIONS,
+    TROUBLES,
+    VALIDATION,
+)
+from schemas.folder import Folder
+from schemas.manifest import fingerprint
+
+HOSTS = ("photos.sample.test", "cdn.sample.test", "blog.sample.test")
+CLOSED_HOST, OPT_OUT_HOST = "closed.sample.test", "private.sample.test"
+VERSION = 1
+"""Raised when the same seed gives another web."""
+
+_FIRST_ROWS = 100
+"""The slow links stand among the first rows, so that only one unit has to wait for them."""
+
+_ANSWERS = {  # what the server does is told by the first part of a link's path
+    "dead link": "missing",
+    "gone for good": "gone",
+    "forbidden": "forbidden",
+    "server error": "error",
+    "too many requests": "busy",
+    "redirect loop": "loop",
+    "slow response": "slow",
+    "endless response": "endless",
+    "cut connection": "cut",
+    "too large": "large",
+    "empty response": "empty",
+    "web page instead of a picture": "page",
+    "SVG": "svg",
+    "X-Robots-Tag opt-out": "noai",
+}
+_PRIVATE = (
+    "http://127.0.0.1/admin.jpg",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://10.0.0.1/router.jpg",
+    "http://[::1]/loopback.jpg",
+    "http://2130706433/decimal.jpg",
+)
+
+
+@dataclass(frozen=True)
+class SampleWeb:
+    """A sample web on disk."""
+
+    folder: Path
+
+    @property
+    def links(self) -> Path:
+        """The list of links with captions."""
+        return self.folder / "list.jsonl"
+
+    @property
+    def files(self) -> Path:
+        """What is served."""
+        return self.folder / "web"
+
+    @property
+    def validation(self) -> Path:
+        """The validation set: a folder of pictures with captions.jsonl."""
+        return self.folder / "validation"
+
+    def planted(self) -> list[dict[str, Any]]:
+        """For each row of the list: its trouble, and a thumbnail of how it should look."""
+        return [json.loads(line) for line in (self.folder / "planted.jsonl").open()]
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One row of the list, and the file that is drawn for it, if any."""
+
+    trouble: str
+    url: str
+    caption: str | None
+    file: str | None = None
+    scene: int = 0
+    number: int = 0
+
+
+def build(folder: str | os.PathLike[str], seed: int = 0) -> SampleWeb:
+    """Draw the sample web, unless the folder holds the same one already."""
+    web = SampleWeb(Path(folder))
+    stamp = web.folder / "seed.json"
+    wanted = {"seed": seed, "version": VERSION, "content": fingerprint([repr(TROUBLES), VALIDATION])}
+    if stamp.exists() and json.loads(stamp.read_text()) == wanted:
+        return web
+    rng = np.random.default_rng([seed, VERSION])
+    pages = _ordered(list(_pages(seed, rng)), rng)
+    for place in (web.files, web.validation):
+        place.mkdir(parents=True, exist_ok=True)
+    tasks = [(web, page, seed) for page in pages if page.file] + [(web, number, seed) for number in range(VALIDATION)]
+    with ProcessPoolExecutor(None, multiprocessing.get_context("spawn")) as pool:
+        thumbnails = dict(filter(None, pool.map(_draw, tasks, chunksize=16)))
+    out = Folder(web.folder)
+    out.write("list.jsonl", _lines({"url": p.url, "caption": p.caption} for p in pages))
+    out.write(
+        "planted.jsonl",
+        _lines({"url": p.url, "trouble": p.trouble, "looks": thumbnails.get(p.file or "")} for p in pages),
+    )
+    captions = ({"file": _validation_file(n), "captions": describe(_validation(seed, n), 5)} for n in range(VALIDATION))
+    out.write("validation/captions.jsonl", _lines(captions))
+    out.write_json("seed.json", wanted)
+    return web
+
+
+def _pages(seed: int, rng: np.random.Generator) -> Iterator[_Page]:
+    scenes = count(1000 * (seed + 1))
+    good: list[_Page] = []
+    for trouble in TROUBLES:
+        for number in range(trouble.count):
+            scene = next(scenes)
+            host = HOSTS[int(rng.integers(len(HOSTS)))]
+            kind = pictures.FORMATS[int(rng.integers(len(pictures.FORMATS)))]
+            name = f"{trouble.name.replace(' ', '-')}-{number:03d}.{kind}"
+            url, file = f"http://{host}/pictures/{name}", name
+            caption: str | None = describe(compose(scene))[0]
+            match trouble.name:
+                case "unknown host":
+                    url, file = f"http://nowhere-{number}.invalid/{name}", ""
+                case "nobody listens":
+                    url, file = f"http://{CLOSED_HOST}/{name}", ""
+                case "private address":
+                    url, file = _PRIVATE[number], ""
+                case "local file":
+                    url, file = ("file:///etc/hostname", "ftp://files.sample.test/picture.jpg")[number], ""
+                case "robots.txt":
+                    url = f"http://{OPT_OUT_HOST}/pictures/{name}"
+                case "caption too short":
+                    caption = SHORT_CAPTIONS[number % len(SHORT_CAPTIONS)]
+                case "no caption":
+                    caption = (None, "", "   ")[number % 3]
+                case "caption in another language":
+                    caption = FOREIGN_CAPTIONS[number]
+                case "boilerplate caption":
+                    caption = BOILERPLATE_CAPTIONS[number]
+                case "exact copy of another link" | "edited copy of another link":
+                    scene = good[7 * number % len(good)].scene
+                case "exact copy of a validation picture" | "edited copy of a validation picture":
+                    scene = number % VALIDATION
+                case name_ if name_ in _ANSWERS:
+                    answer = _ANSWERS[name_]
+                    url, file = f"http://{host}/{answer}/{name}", name if answer == "noai" else ""
+            page = _Page(trouble.name, url, caption, file or None, scene, number)
+            good += [page] if trouble.name == GOOD else []
+            yield page
+
+
+def _ordered(pages: list[_Page], rng: np.random.Generator) -> list[_Page]:
+    slow = [page for page in pages if page.trouble in ("slow response", "endless response")]
+    others = [page for page in pages if page not in slow]
+    others = [others[i] for i in rng.permutation(len(others))]
+    for page in slow:
+        others.insert(int(rng.integers(_FIRST_ROWS - len(slow))), page)
+    return others
+
+
+def _draw(task: tuple[SampleWeb, _Page | int, int]) -> tuple[str, str] | None:
+    """Draw one file; gives its name and thumbnail."""
+    web, page, seed = task
+    if isinstance(page, int):
+        pixels = draw(_validation(seed, page))
+        (web.validation / _validation_file(page)).write_bytes(pictures.encoded(pixels, "jpg"))
+        return None
+    assert page.file is not None
+    data, looks = _content(page, seed)
+    (web.files / page.file).write_bytes(data)
+    return page.file, looks
+
+
+def _content(page: _Page, seed: int) -> tuple[bytes, str]:
+    kind = (page.file or "").rsplit(".", 1)[-1]
+    if page.trouble == "pixel bomb":
+        return pictures.bomb(), ""
+    if "validation" in page.trouble:
+        original = draw(_validation(seed, page.scene))
+        if page.trouble.startswith("exact"):
+            return pictures.encoded(original, "jpg"), pictures.thumbnail(original)
+    elif page.trouble == "extreme aspect":
+        width, height = ((1000, 300), (280, 900))[page.number % 2]
+        original = draw(compose(page.scene, 1000, 1000))[:height, :width]
+    else:
+        original = draw(compose(page.scene))
+    if page.trouble.startswith("edited copy"):
+        original, _ = pictures.edited(original, page.number, seed)
+    if page.trouble in pictures.ODD:
+        looks = pictures.thumbnail(pictures.shown(page.trouble, original))
+        return pictures.ODD[page.trouble](original, page.number), looks
+    data = pictures.encoded(original, kind)
+    if page.trouble == "truncated file":
+        data = pictures.encoded(original, ("jpg", "png")[page.number % 2])
+        data = data[: len(data) * 2 // 3]
+    elif page.trouble == "broken file":
+        data = (bytes(range(256)) * 20, data[:10] + bytes(500), b"\xff\xd8\xff\xe0" + b"no picture " * 90)[
+            page.number % 3
+        ]
+    return data, pictures.thumbnail(original)
+
+
+def _validation(seed: int, number: int) -> Any:
+    return compose(900_000_000 + 1000 * seed + number)
+
+
+def _validation_file(number: int) -> str:
+    return f"validation-{number:03d}.jpg"
+
+
+def _lines(rows: Any) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

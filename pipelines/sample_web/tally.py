@@ -1,0 +1,74 @@
+"""Say for each trouble planted in the sample web how many were caught, and how."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from dalle.images import decode
+from pipelines.sample_web.making import SampleWeb
+from pipelines.sample_web.pictures import thumbnail, thumbnail_distance
+from pipelines.sample_web.troubles import TROUBLES, Trouble
+from schemas.folder import Folder
+from schemas.manifest import read_manifest
+from schemas.pair_shards import read_ledger, read_pictures
+from schemas.pairs import SUCCESS
+
+_LOOKS_RIGHT = 6.0
+"""Grey levels by which an 8 x 8 thumbnail may differ: re-encoding moves it by about 1, a turn by 20 and more."""
+
+
+def tally(web: SampleWeb, pairs: Folder) -> dict[str, tuple[int, Counter[str]]]:
+    """For each trouble how many ended as they should, and what became of all of them."""
+    rows, looks = _outcome(pairs)
+    caught: dict[str, int] = defaultdict(int)
+    fates: dict[str, Counter[str]] = defaultdict(Counter)
+    expected = {trouble.name: trouble for trouble in TROUBLES}
+    for planted in web.planted():
+        row = rows[planted["url"]]
+        fate = str(row["reason"] or "kept")
+        right = fate in expected[planted["trouble"]].caught_as
+        if not expected[planted["trouble"]].caught_as and row["status"] == SUCCESS:
+            right = thumbnail_distance(looks[row["key"]], planted["looks"]) < _LOOKS_RIGHT
+            fate = "kept, looks right" if right else "kept, looks wrong"
+        caught[planted["trouble"]] += right
+        fates[planted["trouble"]][fate] += 1
+    return {name: (caught[name], fates[name]) for name in expected}
+
+
+def print_tally(web: SampleWeb, pairs: Folder, console: Console | None = None) -> None:
+    """Print the tally as a table."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=110)
+    table = Table(title="planted in the sample web", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column, justify in (("what", "left"), ("planted", "right"), ("caught", "right"), ("how", "left")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    found = tally(web, pairs)
+    for trouble in TROUBLES:
+        caught, fates = found[trouble.name]
+        table.add_row(trouble.name, str(trouble.count), *_spell(trouble, caught, fates))
+    console.print(table)
+
+
+def _spell(trouble: Trouble, caught: int, fates: Counter[str]) -> tuple[str, str]:
+    how = ", ".join(f"{fate} {n}" for fate, n in sorted(fates.items(), key=lambda f: (-f[1], f[0])))
+    if trouble.handled_by == "ingest" or caught:
+        return str(caught), how
+    return "-", f"not yet handled ({how})"
+
+
+def _outcome(pairs: Folder) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Ledger rows by URL, and thumbnails of the kept by key."""
+    rows: dict[str, dict[str, Any]] = {}
+    looks: dict[str, str] = {}
+    for shard in read_manifest(pairs)["shards"]:
+        for row in read_ledger(pairs, shard["name"]).to_pylist():
+            rows[row["url"]] = row
+        for key, _kind, data in read_pictures(pairs, shard["name"]):
+            looks[key] = thumbnail(decode(data))
+    return rows, looks

@@ -1,0 +1,163 @@
+"""Check one shard of pairs against what its ledger, its marker and the manifest say: a sentence for each fault."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from dalle.images import UndecodableImage, decode
+from schemas.folder import Folder
+from schemas.manifest import Counts, Marker
+from schemas.pair_shards import PICTURES, sample_json
+from schemas.pairs import LEDGER, STATUSES, SUCCESS, uid
+from schemas.reasons import REASONS
+from schemas.shards import index_digits, read_parquet, read_tar, sample_key
+
+
+def audit_pairs(folder: Folder, shard: Mapping[str, Any], rows_per_shard: int) -> Iterator[str]:
+    """The faults of a shard, given what the manifest says of it."""
+    name = shard["name"]
+    damaged = list(_audit_files(folder, shard))
+    yield from damaged
+    yield from _audit_marker(folder, shard)
+    try:
+        table = read_parquet(folder, f"{name}.parquet")
+    except (ValueError, OSError) as error:
+        yield str(error) if isinstance(error, ValueError) else f"{folder.path(name)}.parquet: {error.strerror}"
+        return
+    where = folder.path(f"{name}.parquet")
+    wrong = list(_audit_columns(table.schema, where))
+    yield from wrong
+    if wrong:
+        return
+    rows = table.drop_columns([k for k in PICTURES if k in table.column_names]).to_pylist()
+    digits = index_digits(rows_per_shard)
+    for index, row in enumerate(rows):
+        for fault in _audit_row(row, sample_key(name, index, digits)):
+            yield f"{where}, row {index}: {fault}"
+    counts = Counts.of_ledger(table).to_json()
+    if counts != shard["counts"]:
+        yield f"{where}: its rows count {_spell(counts)}, the manifest says {_spell(shard['counts'])}"
+    kept = [row for row in rows if row["status"] == SUCCESS]
+    kind = next((k for k in PICTURES if k in table.column_names), None)
+    if kind is None:
+        yield from _audit_tar(folder, f"{name}.tar", kept)
+    else:
+        for row, data in zip(rows, table[kind].to_pylist(), strict=True):
+            if (data is not None) != (row["status"] == SUCCESS):
+                there = "a" if data else "no"
+                yield f"{where}, sample {row['key']}: its status is {row['status']} but there is {there} picture"
+            elif data is not None:
+                yield from (f"{where}, sample {row['key']}: {fault}" for fault in _audit_picture(data, row))
+
+
+def _audit_files(folder: Folder, shard: Mapping[str, Any]) -> Iterator[str]:
+    for name, expected in shard["files"].items():
+        path = folder.path(name)
+        if not folder.exists(name):
+            yield f"{path}: is missing"
+        elif (size := folder.size(name)) != expected["size"]:
+            yield f"{path}: has {size} bytes, the manifest says {expected['size']}"
+        elif folder.sha256(name) != expected["sha256"]:
+            yield f"{path}: its sha256 is not the manifest's; it was changed after the job wrote it"
+
+
+def _audit_marker(folder: Folder, shard: Mapping[str, Any]) -> Iterator[str]:
+    try:
+        marker = Marker.read(folder, shard["name"])
+    except FileNotFoundError:
+        yield f"{folder.path(shard['name'])}_stats.json: is missing"
+        return
+    except ValueError as error:
+        yield str(error)
+        return
+    said = {"fingerprint": marker.fingerprint, "counts": marker.counts.to_json()}
+    said["files"] = {file.name: file.to_json() for file in marker.files}
+    for name, value in said.items():
+        if value != shard[name]:
+            yield f"{folder.path(shard['name'])}_stats.json: its {name} is not the manifest's"
+
+
+def _audit_columns(found: pa.Schema, where: str) -> Iterator[str]:
+    for field in LEDGER:
+        if field.name not in found.names:
+            yield f"{where}: has no column '{field.name}'"
+        elif found.field(field.name).type != field.type:
+            yield f"{where}: column '{field.name}' is {found.field(field.name).type}, expected {field.type}"
+
+
+def _audit_row(row: Mapping[str, Any], key: str) -> Iterator[str]:
+    if row["key"] != key:
+        yield f"key is {row['key']}, expected {key}"
+    if row["status"] not in STATUSES:
+        yield f"status is '{row['status']}', expected one of {', '.join(STATUSES)}"
+    elif row["status"] == SUCCESS:
+        for name in ("width", "height", "original_width", "original_height", "sha256", "stored_sha256"):
+            if row[name] is None:
+                yield f"is kept but has no {name}"
+        if row["reason"] is not None or row["stage"] is not None:
+            yield f"is kept but has the reason {row['reason']}"
+    elif row["status"] != "removed":
+        reason = REASONS.get(row["reason"])
+        if reason is None or (row["stage"], row["status"]) != (reason.stage, reason.status):
+            yield f"status {row['status']}, stage {row['stage']} and reason {row['reason']} do not belong together"
+    if row["uid"] != uid(row["url"] or "", row["caption"]):
+        yield "uid is not that of its url and caption"
+
+
+def _audit_tar(folder: Folder, name: str, kept: list[dict[str, Any]]) -> Iterator[str]:
+    where = folder.path(name)
+    by_key = {row["key"]: row for row in kept}
+    seen = []
+    try:
+        with folder.open(name) as file:
+            for key, members in read_tar(file, where):
+                seen.append(key)
+                for fault in _audit_sample(by_key.get(key), members):
+                    yield f"{where}, sample {key}: {fault}"
+    except (ValueError, OSError) as error:
+        yield str(error) if isinstance(error, ValueError) else f"{where}: {error.strerror}"
+        return
+    expected = [row["key"] for row in kept]
+    if seen != expected:
+        missing = sorted(set(expected) - set(seen))
+        what = f"{len(missing)} are missing, first {missing[0]}" if missing else "they are in another order"
+        yield f"{where}: its samples are not the kept rows of the ledger ({what})"
+
+
+def _audit_sample(row: Mapping[str, Any] | None, members: Mapping[str, bytes]) -> Iterator[str]:
+    if row is None:
+        yield "the ledger does not keep it"
+        return
+    kind = next((k for k in PICTURES if k in members), None)
+    if kind is None or set(members) != {kind, "txt", "json"}:
+        yield f"its members are {', '.join(members)}, expected a picture, txt and json"
+        return
+    if members["txt"].decode("utf-8", "replace") != (row["text"] or ""):
+        yield "its txt is not the ledger's text"
+    try:
+        if json.loads(members["json"]) != json.loads(sample_json(row)):
+            yield "its json is not what the ledger says"
+    except ValueError:
+        yield "its json cannot be parsed"
+    yield from _audit_picture(members[kind], row)
+
+
+def _audit_picture(data: bytes, row: Mapping[str, Any]) -> Iterator[str]:
+    if hashlib.sha256(data).hexdigest() != row["stored_sha256"]:
+        yield "its picture's sha256 is not the ledger's stored_sha256"
+    try:
+        height, width = decode(data).shape[:2]
+    except UndecodableImage as error:
+        yield f"its picture cannot be decoded ({error})"
+        return
+    if (width, height) != (row["width"], row["height"]):
+        yield f"its picture is {width} x {height}, the ledger says {row['width']} x {row['height']}"
+
+
+def _spell(counts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts["statuses"].items() if n)

@@ -1,0 +1,93 @@
+"""From fetched bytes to the bytes a shard stores: opened, refused by shape, decoded, resized, encoded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dalle.images import MAX_PIXELS, Picture, UndecodableImage, open_picture
+from dalle.resize import EncodeFormat, ResizeMode, decoded_size_needed, encode, resize
+from schemas.reasons import NotKept
+
+_EXTENSION = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureOptions:
+    """What a stored picture looks like; names and meanings are img2dataset's."""
+
+    image_size: int = 256
+    """Size to resize to, in pixels."""
+    resize_mode: ResizeMode = "center_crop"
+    """center_crop: a square; keep_ratio: this short side; keep_ratio_largest: this long side; border: that and white
+    to a square; no: as it is."""
+    resize_only_if_bigger: bool = False
+    """Leave pictures alone that would be enlarged."""
+    encode_format: EncodeFormat = "jpg"
+    """How pictures are stored."""
+    encode_quality: int = 95
+    """0 to 100 for jpg and webp; for png the compression, 0 to 9."""
+    skip_reencode: bool = False
+    """Store the fetched bytes themselves where the picture is of --encode_format, needs no resizing and shows the same
+    without its EXIF and colour profile."""
+    max_pixels: int = MAX_PIXELS
+    """Pixels of a fetched picture at most; one with more is refused before it is decoded."""
+
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        highest = 9 if self.encode_format == "png" else 100
+        if not 0 <= self.encode_quality <= highest:
+            raise ValueError(
+                f"--encode_quality {self.encode_quality}: expected 0 to {highest} for {self.encode_format}"
+            )
+        for name in ("image_size", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} {getattr(self, name)}: expected 1 or more")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A picture as the shard will hold it, with what the ledger says of it; or why there is none."""
+
+    data: bytes = b""
+    columns: dict[str, Any] = field(default_factory=dict)
+    problem: NotKept | None = None
+
+
+def to_stored(
+    data: bytes, options: PictureOptions, refuse: Callable[[int, int], NotKept | None] = lambda w, h: None
+) -> Stored:
+    """Make the stored picture of fetched bytes.
+
+    Args:
+        data: as fetched.
+        options: what a stored picture looks like.
+        refuse: from width and height, why such a picture is not wanted, if so; asked before decoding.
+    """
+    columns: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest()}
+    try:
+        picture = open_picture(data, options.max_pixels)
+        columns |= {
+            "original_width": picture.width,
+            "original_height": picture.height,
+            "exif": picture.exif_json(),
+        }
+        if problem := refuse(picture.width, picture.height):
+            return Stored(columns=columns, problem=problem)
+        stored, width, height = _stored(data, picture, options)
+    except UndecodableImage as error:
+        return Stored(columns=columns, problem=NotKept(error.reason, str(error)))
+    columns |= {"width": width, "height": height, "stored_sha256": hashlib.sha256(stored).hexdigest()}
+    return Stored(stored, columns)
+
+
+def _stored(data: bytes, picture: Picture, options: PictureOptions) -> tuple[bytes, int, int]:
+    pixels = picture.pixels(decoded_size_needed(options.image_size, options.resize_mode))
+    resized = resize(pixels, options.image_size, options.resize_mode, only_if_bigger=options.resize_only_if_bigger)
+    height, width = resized.shape[:2]
+    is_as_wanted = (height, width) == (picture.height, picture.width) and picture.is_plain
+    if options.skip_reencode and is_as_wanted and _EXTENSION.get(picture.format) == options.encode_format:
+        return data, width, height
+    return encode(resized, options.encode_format, options.encode_quality), width, height

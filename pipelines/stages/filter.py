@@ -1,0 +1,180 @@
+"""Keep the pairs the paper keeps (Ramesh et al. 2021, App. C): captions before anything is downloaded, pictures by
+the shape their header tells, before anything is decoded.
+
+The paper drops captions that are too short, not English, or mainly boilerplate, and pictures whose aspect ratio lies
+outside [1/2, 2], because a square crop would cut off what the caption mentions. It gives no least length; ours is
+DataComp's (more than 2 words and more than 5 characters), which is also the least that the determiner, noun and
+preposition of Sharma et al. 2018 need.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+from pipelines.captions.boilerplate import crop, is_mainly_boilerplate
+from pipelines.captions.language import Language, LanguageModel, identify
+from schemas.reasons import NotKept
+
+Filters = Literal["paper", "datacomp-basic", "none"]
+ANY = "any"
+_SIGNS = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
+_JUDGED = 1000
+"""Characters of a caption that its language is told from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """What a pair must meet to be kept; 0 is no limit. The defaults are the paper's."""
+
+    min_words: int = 3
+    min_characters: int = 6
+    language: str = "en"
+    language_model: LanguageModel = "py3langid"
+    language_ratio: float = 0.4
+    drop_boilerplate: bool = True
+    min_image_size: int = 0
+    max_image_area: float = 0.0
+    max_aspect_ratio: float = 2.0
+
+
+_PRESETS: dict[Filters, Thresholds] = {
+    "paper": Thresholds(),
+    "datacomp-basic": Thresholds(drop_boilerplate=False, min_image_size=200, max_aspect_ratio=3.0),
+    "none": Thresholds(min_words=0, min_characters=0, language=ANY, drop_boilerplate=False, max_aspect_ratio=0.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterOptions:
+    """Which pairs are kept. A threshold that is not given is that of --filters."""
+
+    filters: Filters = "paper"
+    """paper: 3 words, 6 characters, English, not mainly boilerplate, aspect ratio 2; datacomp-basic: 3 words, 6
+    characters, English, short side 200, aspect ratio 3; none: every row with a picture that can be decoded, also
+    without a caption."""
+    min_words: int | None = None
+    """Words a caption must have after cleaning; 0 keeps rows without a caption as well."""
+    min_characters: int | None = None
+    """Characters a caption must have after cleaning."""
+    language: str | None = None
+    """ISO 639-1 code of the language a caption must be in, or any."""
+    language_model: LanguageModel = "py3langid"
+    """What tells the language; cld3 is the paper's, and wrong on much short English."""
+    language_ratio: float | None = None
+    """A caption counts as in --language if that is at least so probable in relation to the likeliest one (0.4); 1 only
+    if it is the likeliest."""
+    drop_boilerplate: bool | None = None
+    """Refuse captions that are mainly boilerplate, and crop it from the ends of others."""
+    min_image_size: int | None = None
+    """Pixels the short side of a picture must have."""
+    max_image_area: float | None = None
+    """Pixels a picture may have, width times height; 0 is no limit."""
+    max_aspect_ratio: float | None = None
+    """Longest side over shortest side at most; 0 is no limit."""
+
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        for name in ("min_words", "min_characters", "min_image_size", "max_image_area", "max_aspect_ratio"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"--{name} {value}: expected 0 or more")
+        if self.max_aspect_ratio is not None and 0 < self.max_aspect_ratio < 1:
+            raise ValueError(f"--max_aspect_ratio {self.max_aspect_ratio}: expected 1 or more, or 0 for no limit")
+        if self.language_ratio is not None and not 0 < self.language_ratio <= 1:
+            raise ValueError(f"--language_ratio {self.language_ratio}: expected more than 0 and at most 1")
+        code = self.language
+        if code is not None and code != ANY and not (code.isalpha() and code.islower() and len(code) in (2, 3)):
+            raise ValueError(f"--language {code}: expected a code such as en, or {ANY}")
+        if self.language_model == "cld3":
+            identify("is it installed", "cld3")
+
+    def thresholds(self) -> Thresholds:
+        """All of them, those not given filled in."""
+        given = {f.name: getattr(self, f.name) for f in fields(Thresholds) if getattr(self, f.name) is not None}
+        return replace(_PRESETS[self.filters], **given)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What is left of a row's captions, or why nothing is."""
+
+    kept: tuple[str, ...] = ()
+    language: Language | None = None
+    """Of the first one kept, or of the first one refused."""
+    problem: NotKept | None = None
+
+
+def filter_captions(captions: Sequence[str], limits: Thresholds) -> Captions:
+    """The captions of one picture that are kept, cleaned; a row is refused when none is left.
+
+    Where all are refused the first one's reason is given.
+    """
+    judged = [_judge(caption, limits) for caption in captions]
+    kept = [(text, language) for text, language, problem in judged if not problem and text]
+    if kept:
+        return Captions(tuple(text for text, _ in kept), kept[0][1])
+    if not limits.min_words and all(not problem for _, _, problem in judged):
+        return Captions()
+    if not judged:
+        return Captions(problem=NotKept("no-caption"))
+    _, language, problem = judged[0]
+    return Captions((), language, problem)
+
+
+def clean(caption: str) -> str:
+    """One line of printable characters with single spaces; HTML entities become what they stand for."""
+    text = html.unescape(caption) if "&" in caption else caption
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
+
+
+def count_words(text: str) -> int:
+    """Words with a letter or digit in them; where words are not divided by spaces, each sign counts as one."""
+    signs = len(_SIGNS.findall(text))
+    return signs or sum(any(c.isalnum() for c in word) for word in text.split())
+
+
+def image_problem(width: int, height: int, limits: Thresholds) -> NotKept | None:
+    """Why a picture of this size is refused, if it is."""
+    if limits.max_aspect_ratio and max(width, height) > limits.max_aspect_ratio * min(width, height):
+        return NotKept("aspect-ratio", f"{width} x {height}, expected at most {limits.max_aspect_ratio:g} : 1")
+    if min(width, height) < limits.min_image_size:
+        return NotKept("too-small", f"{width} x {height}, expected a short side of {limits.min_image_size} or more")
+    if limits.max_image_area and width * height > limits.max_image_area:
+        return NotKept("too-big", f"{width} x {height}, expected at most {limits.max_image_area:.0f} pixels")
+    return None
+
+
+def _judge(caption: str, limits: Thresholds) -> tuple[str, Language | None, NotKept | None]:
+    """A caption's text, its language, and why it is refused, if it is."""
+    text = clean(caption)
+    cropped = crop(text) if limits.drop_boilerplate else text
+    judged = cropped or text
+    language = _identify(judged[:_JUDGED], limits) if judged else None
+    if limits.drop_boilerplate and text and is_mainly_boilerplate(cropped):
+        return text, language, NotKept("boilerplate", f"'{text[:80]}' says nothing of the picture")
+    return cropped, language, _caption_problem(cropped, language, limits)
+
+
+def _identify(text: str, limits: Thresholds) -> Language:
+    wanted = "" if limits.language == ANY else limits.language
+    return identify(text, limits.language_model, wanted, limits.language_ratio)
+
+
+def _caption_problem(text: str, language: Language | None, limits: Thresholds) -> NotKept | None:
+    if not text and limits.min_words:
+        return NotKept("no-caption")
+    words = count_words(text)
+    if words < limits.min_words:
+        return NotKept("too-short", f"{words} words, expected {limits.min_words} or more")
+    if len(text) < limits.min_characters:
+        return NotKept("too-short", f"{len(text)} characters, expected {limits.min_characters} or more")
+    if limits.language != ANY and language and language.code != limits.language:
+        found = f"{language.code} with probability {language.probability:.2f}"
+        return NotKept("not-english" if limits.language == "en" else "other-language", found)
+    return None

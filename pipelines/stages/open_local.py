@@ -1,0 +1,66 @@
+"""Take pictures from a local folder, or out of archives in it, instead of the web; as `fetch` would give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import fsspec
+import pyarrow.parquet as pq
+
+from pipelines.rows import path_inside
+from schemas.reasons import NotKept
+
+
+def open_local(
+    links: Iterable[tuple[int, str]], folder: str, max_bytes: int
+) -> Iterator[tuple[int, bytes, NotKept | None]]:
+    """Read pictures, given as (index, place); in order, one result for each.
+
+    A place is a path in the folder, one of `pipelines.rows.place_within` or `known_absent`, or nothing.
+    """
+    pictures = _Pictures(folder)
+    for index, place in links:
+        data, problem = b"", None
+        try:
+            data, problem = pictures.read(place, max_bytes)
+            if not data and problem is None:
+                problem = NotKept("empty", "the file has no bytes")
+        except FileNotFoundError:
+            problem = NotKept("not-found", f"no file '{place}' in the folder")
+        except OSError as error:
+            problem = NotKept("unreadable", f"'{place}': {error.strerror or error}")
+        except ValueError as error:
+            problem = NotKept("bad-url", str(error))
+        yield index, data, problem
+
+
+class _Pictures:
+    def __init__(self, folder: str) -> None:
+        self._fs, self._root = fsspec.core.url_to_fs(folder)
+        self._column: tuple[str, str, list[bytes | None]] = ("", "", [])
+
+    def read(self, place: str, max_bytes: int) -> tuple[bytes, NotKept | None]:
+        """The bytes at a place, or why there are none."""
+        archive, *within = place.split("\0")
+        if not archive:
+            return b"", NotKept("not-found", "".join(within) or "no picture of this name in the folder")
+        path = path_inside(self._root, archive)
+        if not within:
+            size = int(self._fs.size(path) or 0)
+            if size > max_bytes:
+                return b"", NotKept("too-large", f"{size} bytes, expected at most {max_bytes}")
+            return self._fs.cat_file(path), None
+        if archive.endswith(".parquet"):
+            return self._from_column(path, int(within[0]), within[1]) or b"", None
+        offset, size = map(int, within)
+        if size > max_bytes:
+            return b"", NotKept("too-large", f"{size} bytes, expected at most {max_bytes}")
+        return self._fs.cat_file(path, start=offset, end=offset + size), None
+
+    def _from_column(self, path: str, row: int, column: str) -> bytes | None:
+        """A picture of a Parquet column; a file's column is read once, since rows come in its order."""
+        if self._column[:2] != (path, column):
+            with self._fs.open(path, "rb") as file:
+                self._column = (path, column, pq.read_table(cast(Any, file), columns=[column])[column].to_pylist())
+        return self._column[2][row]

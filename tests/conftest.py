@@ -1,0 +1,100 @@
+"""What many tests need: the real pictures and texts, a web server, and jobs run as a user runs them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.server import Web
+
+ROOT = Path(__file__).parent.parent
+
+settings.register_profile("ours", deadline=None, derandomize=True, max_examples=50)  # a busy machine is no failure
+settings.load_profile("ours")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real pictures and texts."""
+    folder = Path(os.environ.get("DALLE_TEST_DATA", ROOT / "../shared/data")).resolve()
+    if not (folder / "coco_val2017").is_dir():
+        pytest.skip(f"no real pictures and texts at {folder}; DALLE_TEST_DATA names their folder")
+    return folder
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    """A web server on this machine with a folder of its own."""
+    with Web(tmp_path / "www") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def coco_web(data: Path) -> Iterator[Web]:
+    """The COCO pictures on a web server."""
+    with Web(data / "coco_val2017") as server:
+        yield server
+
+
+class Job:
+    """A job run as a command of its own, in a process group of its own."""
+
+    def __init__(self, name: str, *flags: object, env: dict[str, str] | None = None, cwd: Path = ROOT) -> None:
+        command = [sys.executable, "-m", name, *map(str, flags)]
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**os.environ, "PATH": path, **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def ended(self, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """Wait for its end."""
+        try:
+            out, err = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.kill_all()
+            raise
+        return subprocess.CompletedProcess(self.process.args, self.process.returncode, out, err)
+
+    def kill_all(self) -> None:
+        """SIGKILL to the command and all its workers."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+
+def run_job(
+    name: str, *flags: object, env: dict[str, str] | None = None, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run a job to its end."""
+    return Job(name, *flags, env=env, cwd=cwd).ended()
+
+
+def hashes(folder: Path, *, markers: bool = False) -> dict[str, str]:
+    """sha256 of every file of a dataset that is compared: all but the markers, and nothing may be left over."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in files.items()
+        if markers or not name.endswith("_stats.json")
+    }
+
+
+def jsonl(path: Path, rows: Sequence[dict]) -> Path:
+    """Write a list of links."""
+    import json
+
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
