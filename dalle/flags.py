@@ -1,0 +1,82 @@
+"""Flags of the training and sampling jobs: dataclasses of options become a command line; nothing of Beam's is here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+T = TypeVar("T")
+
+_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def parse(prog: str, manual: str, sizes: Mapping[str, tuple[str, T]], argv: Sequence[str] | None) -> T:
+    """A job's options: the first word names a size, whose figures are the defaults of the flags after it.
+
+    Args:
+        prog: how the job is called, such as `dalle.train_dvae`.
+        manual: its docstring, shown by --help.
+        sizes: by name, one sentence and the options, a dataclass of dataclasses.
+        argv: the words after the job's name, or None for the process's own.
+
+    Raises:
+        ValueError: if the options contradict themselves.
+        SystemExit: after --help, or with 2 if a flag is unknown or its value cannot be read.
+    """
+    return tyro.extras.overridable_config_cli(
+        sizes,
+        prog=f"python -m {prog}",
+        description=manual,
+        args=list(sys.argv[1:] if argv is None else argv),
+        use_underscores=True,
+        registry=registry(),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
+    )
+
+
+def registry() -> ConstructorRegistry:
+    """Booleans take `--flag` and `--flag True|False`; numbers say what they expected."""
+    rules = ConstructorRegistry()
+
+    @rules.primitive_rule
+    def rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+        if info.type is bool:
+            return PrimitiveConstructorSpec(
+                nargs="*",
+                metavar="[True|False]",
+                instance_from_str=_truth,
+                is_instance=lambda value: isinstance(value, bool),
+                str_from_instance=lambda value: [str(value)],
+            )
+        if info.type in (int, float):
+            return PrimitiveConstructorSpec(
+                nargs=1,
+                metavar="INT" if info.type is int else "FLOAT",
+                instance_from_str=_number(info.type),
+                is_instance=lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
+                str_from_instance=lambda value: [str(value)],
+            )
+        return None
+
+    return rules
+
+
+def _truth(words: list[str]) -> bool:
+    if len(words) > 1 or (words and words[0].lower() not in _TRUTH):
+        raise ValueError(f"expected True or False, found '{' '.join(words)}'")
+    return _TRUTH[words[0].lower()] if words else True
+
+
+def _number(kind: Callable[[str], Any]) -> Callable[[list[str]], Any]:
+    def read(words: list[str]) -> Any:
+        try:
+            return kind(words[0])
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise ValueError(f"expected {what}, found '{words[0]}'") from None
+
+    return read
