@@ -312,7 +312,7 @@ def test_retry_fetches_only_what_may_pass(web: Web, data: Path, tmp_path: Path) 
         (["--url_list", "{list}", "--output_folder", "{out}", "--url_col", "link"], "has no column 'link'", 2),
         (["--url_list", "{empty}", "--output_folder", "{out}"], "the list has no rows", 2),
         (["--url_list", "{foreign}", "--output_folder", "{out}"], "no file in this folder ends with .", 2),
-        (["--url_list", "{list}", "--output_folder", "{foreign}"], "holds 'photo.txt' but neither manifest.json", 2),
+        (["--url_list", "{list}", "--output_folder", "{foreign}"], "holds 'photo.jpg' but neither manifest.json", 2),
         (["--caption_col", "x"], "--url_list is missing", 2),
     ],
 )
@@ -326,7 +326,7 @@ def test_mistakes_are_one_sentence(
     places["empty"] = tmp_path / "empty.csv"
     places["empty"].write_text("url,caption\n")
     places["foreign"].mkdir()
-    (places["foreign"] / "photo.txt").touch()
+    (places["foreign"] / "photo.jpg").touch()
     assert code == main([flag.format(**places) for flag in arguments])
     told = capsys.readouterr().err
     assert told.startswith("pipelines.ingest: ")
