@@ -82,6 +82,16 @@ def run_job(
     return Job(name, *flags, env=env, cwd=cwd).ended()
 
 
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where the main command was run as the README says; `said.txt` in it is what it said."""
+    place = tmp_path_factory.mktemp("newcomer")
+    done = run_job("pipelines.ingest", "--runner=DirectRunner", cwd=place)
+    assert 0 == done.returncode, done.stderr
+    (place / "said.txt").write_text(done.stdout)
+    return place
+
+
 def hashes(folder: Path, *, markers: bool = False) -> dict[str, str]:
     """sha256 of every file of a dataset that is compared: all but the markers, and nothing may be left over."""
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}

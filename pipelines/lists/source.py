@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,9 +43,10 @@ class Source:
         """All rows, in order; additional columns have one type in all files."""
         for path in self.files:
             read = self.preset.read(path, self.options, self.pictures) if self.preset else read_list(path, self.options)
-            for batch in read:
-                if len(batch):
-                    yield self._with_one_type(batch)
+            try:
+                yield from (self._with_one_type(batch) for batch in read if len(batch))
+            except (EOFError, zlib.error, lzma.LZMAError) as error:
+                raise ValueError(f"{path}: its compressed data are damaged or cut off ({error}); get it anew") from None
 
     def _with_one_type(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if not self._types:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.fetching.options import FetchOptions
 from pipelines.stages.fetch import fetch
 from pipelines.stages.open_local import open_local
+from tests.conftest import jsonl, run_job
 from tests.server import Web
 
 
@@ -180,3 +183,22 @@ def test_local_files(tmp_path: Path) -> None:
     expected = ["", "not-found", "empty", "unreadable", "too-large", "bad-url", "bad-url", "bad-url"]
     assert expected == [problem.reason if problem else "" for _, _, problem in found]
     assert (0, b"picture", None) == found[0]
+
+
+def test_img2datasets_downloader_stands_in(data: Path, tmp_path: Path) -> None:
+    """The same pictures by its downloader, dead links with our reasons, and the manifest names it."""
+    names = [path.name for path in sorted((data / "coco_val2017").glob("*.jpg"))[:6]]
+    with Web(data / "coco_val2017") as web:
+        urls = [*map(web.url, names), web.url("gone.jpg"), "file:///etc/hostname", web.url("status/503/x")]
+        links = jsonl(tmp_path / "l.jsonl", [{"url": url, "caption": "boats on the water"} for url in urls])
+        for name, more in (("ours", []), ("theirs", ["--downloader", "img2dataset"])):
+            flags = ["--url_list", links, "--output_folder", tmp_path / name, "--allow_private_hosts", *more]
+            done = run_job("pipelines.ingest", *flags, "--processes_count", 1, "--retries", 0)
+            assert 0 == done.returncode, done.stderr
+    ours, theirs = (pq.read_table(tmp_path / name / "00000.parquet") for name in ("ours", "theirs"))
+    assert ["success"] * 6 == theirs["status"].to_pylist()[:6]
+    assert ["http-404", "bad-url", "http-5xx"] == theirs["reason"].to_pylist()[6:]
+    assert ours["reason"].to_pylist() == theirs["reason"].to_pylist()
+    assert ours["stored_sha256"].to_pylist() == theirs["stored_sha256"].to_pylist()
+    told = json.loads((tmp_path / "theirs/manifest.json").read_text())
+    assert "img2dataset" == told["options"]["downloader"]

@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from pipelines.sample_web import build
 from pipelines.sample_web.making import _pages
 from pipelines.sample_web.pictures import thumbnail_distance
@@ -20,32 +18,22 @@ from schemas.folder import Folder
 from tests.conftest import run_job
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the main command was run as the README says, and what it said."""
-    place = tmp_path_factory.mktemp("newcomer")
-    done = run_job("pipelines.ingest", "--runner=DirectRunner", cwd=place)
-    assert 0 == done.returncode, done.stderr
-    (place / "said.txt").write_text(done.stdout)
-    return place
-
-
-def test_every_trouble_is_caught(place: Path) -> None:
+def test_every_trouble_is_caught(sample: Path) -> None:
     """All that ingest handles is caught to the last one; what a later job handles is said to be so."""
-    found = tally(build(place / "data/sample"), Folder(place / "data/sample/pairs"))
+    found = tally(build(sample / "data/sample"), Folder(sample / "data/sample/pairs"))
     for trouble in TROUBLES:
         caught, fates = found[trouble.name]
         assert trouble.count == fates.total()
         if trouble.handled_by == "ingest":
             assert (trouble.name, trouble.count) == (trouble.name, caught), fates
-    said = (place / "said.txt").read_text()
+    said = (sample / "said.txt").read_text()
     assert "no --url_list given" in said
     assert all(trouble.name in said for trouble in TROUBLES)
 
 
-def test_the_sample_is_a_good_dataset(place: Path) -> None:
+def test_the_sample_is_a_good_dataset(sample: Path) -> None:
     """The audit has nothing to say of it."""
-    audited = run_job("pipelines.audit", place / "data/sample/pairs")
+    audited = run_job("pipelines.audit", sample / "data/sample/pairs")
     assert (0, "") == (audited.returncode, audited.stderr)
     assert re.search(r"818 rows, \d+ kept, 0 faults", audited.stdout)
 
@@ -59,9 +47,9 @@ for page in list(b._pages(0, np.random.default_rng([0, b.VERSION])))[::9]:
 """
 
 
-def test_a_seed_decides_everything(place: Path) -> None:
+def test_a_seed_decides_everything(sample: Path) -> None:
     """Drawn again in another process with other hashes, files have the same bytes; drawn again here, nothing is done."""
-    web = place / "data/sample/web"
+    web = sample / "data/sample/web"
     command = [sys.executable, "-c", _DRAW_AGAIN]
     again = subprocess.run(
         command, env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
@@ -70,7 +58,7 @@ def test_a_seed_decides_everything(place: Path) -> None:
     assert len(drawn) > 70
     assert {name: hashlib.sha256((web / name).read_bytes()).hexdigest() for name in drawn} == drawn
     stamps = {path: path.stat().st_mtime_ns for path in web.iterdir()}
-    build(place / "data/sample")
+    build(sample / "data/sample")
     assert stamps == {path: path.stat().st_mtime_ns for path in web.iterdir()}
 
 
