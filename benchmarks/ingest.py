@@ -236,6 +236,10 @@ def compare(folder: Path, kind: str, port: int) -> dict[str, Any]:
                 figures["ours"]["steady"]["median"] / float(np.median([f["steady"] for f in found])), 3
             ),
             "peak_mb": spread([f["peak_mb"] for f in found], 1),
+            "cpu_ms": spread([f["cpu_ms"] for f in found], 2),
+            "CPU an image / bare loop": round(
+                float(np.median([f["cpu_ms"] for f in found])) / figures["bare loop, CPU ms an image"]["median"], 3
+            ),
         }
     figures["mean bytes a picture"] = round(
         np.mean([(folder / "www" / kind / name).stat().st_size for name in names[:LINKS]])

@@ -106,15 +106,27 @@ class Picture:
         Raises:
             UndecodableImage: if the data end too early or contradict themselves.
         """
+        pixels, profile = self.unconverted(at_least)
+        return from_channels(pixels, profile) if profile else pixels
+
+    def unconverted(self, at_least: int = 0) -> tuple[np.ndarray, bytes | None]:
+        """The same, but pixels of a colour profile may still be its own: `dalle.colour.from_channels` converts them.
+
+        Who shrinks the picture converts it after that, for there is less of it; the difference is not seen.
+
+        Returns:
+            pixels as those of `pixels`, and their profile, or None if they are sRGB.
+        """
+        profile = None
         if self.format == "JPEG":
-            pixels = self._jpeg(at_least)
+            pixels, profile = self._jpeg(at_least)
         elif self.format == "PNG":
             pixels = self._png()
         else:
             pixels = self._by_pillow()
-        return self._unturn(pixels) if self._unturn else pixels
+        return (self._unturn(pixels) if self._unturn else pixels), profile
 
-    def _jpeg(self, at_least: int) -> np.ndarray:
+    def _jpeg(self, at_least: int) -> tuple[np.ndarray, bytes | None]:
         width, height = self._image.size
         shrink = at_least / min(width, height) if at_least else 1
         size = {"min_height": int(height * shrink), "min_width": int(width * shrink)} if shrink < 1 else {}
@@ -124,10 +136,10 @@ class Picture:
         except ValueError as error:
             if "extraneous bytes" not in str(error):
                 raise UndecodableImage(*_fault(str(error))) from None
-            return self._by_pillow()  # what sloppy writers leave between segments harms nobody; Pillow skips it
+            return self._by_pillow(), None  # what sloppy writers leave between segments harms nobody; Pillow skips it
         if inks:
-            return self._by_pillow()  # it is whole; Pillow knows which inks are stored upside down
-        return pixels if is_srgb(self._icc) else from_channels(pixels, self._icc)
+            return self._by_pillow(), None  # it is whole; Pillow knows which inks are stored upside down
+        return pixels, None if is_srgb(self._icc) else self._icc
 
     def _png(self) -> np.ndarray:
         values = decode_with_opencv(self._data)

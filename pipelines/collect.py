@@ -50,6 +50,10 @@ class Collect:
     local_folder: str | None = None
     """Where the pictures are, for lists of local ones."""
 
+    def prepare(self) -> None:
+        """Load the language model, which takes half a second."""
+        filter_captions(["a first caption"], self.limits)
+
     def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
         """Make the unit's shard and ledger."""
         table = read_slice(self.folder, unit, self.types)

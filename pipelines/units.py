@@ -40,6 +40,10 @@ Note = Callable[[int, int, int], None]
 class Work(Protocol):
     """What a job does to a unit: picklable, and the same for the same unit."""
 
+    def prepare(self) -> None:
+        """Load what units need, once in each worker before its first unit."""
+        ...
+
     def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
         """Make the unit's files ready in `staging`."""
         ...
@@ -58,6 +62,10 @@ class DoUnits(beam.DoFn):
         self._work = work
         self._folder = folder
         self._again = again
+
+    def setup(self) -> None:
+        """Beam calls it once in each worker."""
+        self._work.prepare()
 
     def process(self, unit: Unit) -> Iterator[str]:
         """Give the shard's name if it is done."""

@@ -46,7 +46,7 @@ def sample_key(shard: str, index: int, digits: int) -> str:
 
 def write_tar(file: HashingFile, samples: Iterable[Sample]) -> None:
     """Write the samples' members, adjacent, in the order given. Same samples, same bytes."""
-    with tarfile.open(fileobj=cast(Any, file), mode="w|", format=tarfile.USTAR_FORMAT, bufsize=1 << 20) as tar:
+    with tarfile.open(fileobj=cast(Any, file), mode="w|", format=tarfile.USTAR_FORMAT) as tar:
         for key, members in samples:
             for extension, data in members.items():
                 member = tarfile.TarInfo(f"{key}.{extension}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from dalle.colour import from_channels
 from dalle.images import MAX_PIXELS, Picture, UndecodableImage, open_picture
 from dalle.resize import EncodeFormat, ResizeMode, decoded_size_needed, encode, resize
 from schemas.reasons import NotKept
@@ -84,8 +85,10 @@ def to_stored(
 
 
 def _stored(data: bytes, picture: Picture, options: PictureOptions) -> tuple[bytes, int, int]:
-    pixels = picture.pixels(decoded_size_needed(options.image_size, options.resize_mode))
+    pixels, profile = picture.unconverted(decoded_size_needed(options.image_size, options.resize_mode))
     resized = resize(pixels, options.image_size, options.resize_mode, only_if_bigger=options.resize_only_if_bigger)
+    if profile:
+        resized = from_channels(resized, profile)
     height, width = resized.shape[:2]
     is_as_wanted = (height, width) == (picture.height, picture.width) and picture.is_plain
     if options.skip_reencode and is_as_wanted and _EXTENSION.get(picture.format) == options.encode_format:

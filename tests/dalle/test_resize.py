@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from dalle.colour import from_channels
+from dalle.images import open_picture
 from dalle.resize import EncodeFormat, ResizeMode, decoded_size_needed, encode, resize
 from dalle.scenes import compose, draw
 
@@ -44,6 +48,35 @@ def test_area_filter_averages() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     means = pixels.reshape(16, 4, 16, 4, 3).mean((1, 3))
     assert np.abs(resize(pixels, 16, "center_crop") - means).max() <= 0.5001
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / max(((a.astype(float) - b.astype(float)) ** 2).mean(), 1e-9)))
+
+
+def test_short_cut_is_the_area_filter(data: Path) -> None:
+    """On photographs the fast way is within 46 dB on average, and 36 each, of OpenCV's filter for any ratio."""
+    found = []
+    for path in sorted((data / "coco_val2017").glob("*.jpg"))[:60]:
+        pixels = open_picture(path.read_bytes()).pixels()
+        side = min(pixels.shape[:2])
+        made = resize(pixels[:side, :side], 256, "center_crop")
+        found.append(psnr(made, cv2.resize(pixels[:side, :side], (256, 256), interpolation=cv2.INTER_AREA)))
+    assert 46 <= np.mean(found)
+    assert 36 <= min(found)
+
+
+def test_colours_may_be_converted_last(data: Path) -> None:
+    """Shrunk and then converted is, within a level on average, converted and then shrunk."""
+    profiles = 0
+    for path in sorted((data / "flickr8k").glob("*.jpg")):
+        picture = open_picture(path.read_bytes())
+        pixels, profile = picture.unconverted(512)
+        if profile is not None:
+            profiles += 1
+            last = from_channels(resize(pixels, 256, "center_crop"), profile).astype(int)
+            assert 1 >= np.abs(last - resize(picture.pixels(512), 256, "center_crop")).mean()
+    assert profiles > 5
 
 
 def test_border_is_white_and_centred() -> None:
