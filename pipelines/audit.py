@@ -21,7 +21,7 @@ from pipelines import run
 from pipelines.output import RECIPE
 from pipelines.stages.audit_pairs import audit_pairs
 from schemas.folder import Folder
-from schemas.manifest import MANIFEST, Counts, marker_name, read_manifest
+from schemas.manifest import MANIFEST, Counts, check_manifest, marker_name, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,15 @@ class AuditOptions:
 def audit(options: AuditOptions, flags: list[str]) -> int:
     """Do the job; gives the exit code."""
     if flags:
-        raise ValueError(f"unknown flag {flags[0]}; see python -m pipelines.audit --help")
+        what = "flag" if flags[0].startswith("-") else "argument"
+        raise ValueError(f"unknown {what} {flags[0]}; one folder is audited at a time, see --help")
+    if options.processes_count < 0:
+        raise ValueError(f"--processes_count {options.processes_count}: expected 0 (all cores) or more")
     folder = Folder(options.folder)
     manifest = read_manifest(folder)
     if manifest["table"] != "pairs":
         raise ValueError(f"{folder}: its table is '{manifest['table']}', expected 'pairs'")
+    check_manifest(folder, manifest)
     faults = 0
     for fault in (*_audit_folder(folder, manifest), *_audit_shards(folder, manifest, options.processes_count)):
         print(" ".join(fault.split()), flush=True)  # one line, whatever a library had to say

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 
 from pipelines import output, run, sample_web
 from pipelines.collect import Collect, CollectAgain
@@ -36,6 +37,7 @@ from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.manifest import Counts, Marker, versions
 from schemas.pair_shards import OutputFormat
+from schemas.pairs import ledger_schema
 
 SAMPLE = "data/sample"
 SAMPLE_ROWS_PER_SHARD = 100
@@ -69,6 +71,10 @@ class IngestOptions:
         """Bad values fail before anything starts."""
         if self.number_sample_per_shard < 1:
             raise ValueError(f"--number_sample_per_shard {self.number_sample_per_shard}: expected 1 or more")
+        if not 1 <= self.oom_shard_count <= 12:
+            raise ValueError(f"--oom_shard_count {self.oom_shard_count}: expected 1 to 12")
+        if self.output_folder == "":
+            raise ValueError("--output_folder is empty; say where the dataset goes")
         if self.processes_count < 0:
             raise ValueError(f"--processes_count {self.processes_count}: expected 0 (all cores) or more")
 
@@ -117,6 +123,7 @@ def _ingest_sample(options: IngestOptions, flags: list[str]) -> int:
 
 def _collect(folder: Folder, options: IngestOptions, flags: list[str]) -> tuple[Counts, list[Marker]]:
     source, cut_every = open_source(options.source), options.number_sample_per_shard
+    ledger_schema(pa.schema([(name, pa.null()) for name in options.source.save_additional_columns]))
     cut = {"number_sample_per_shard": cut_every, "oom_shard_count": options.oom_shard_count}
     recipe = _recipe(options, source.inputs(), {**options_json(options.source), **cut})
     start = output.start(folder, recipe, options.incremental_mode)

@@ -234,6 +234,23 @@ def _clear(folder: Folder) -> None:
         folder.remove_tree(leftover)
 
 
+def check_all_done(folder: Folder, units: Sequence[Unit]) -> None:
+    """Check that every unit is done.
+
+    Raises:
+        JobFailed: naming the first that is not.
+    """
+    failed = {unit.shard for unit in undone(folder, units)} | {
+        name.removesuffix(".txt") for name in folder.names(FAILED)
+    }
+    if failed:
+        first, more = min(failed), f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise JobFailed(
+            f"unit {first}{more} of {len(units)} failed ({failure(folder, first)}); the others are done, the same "
+            "command does only what is missing"
+        )
+
+
 def finish(
     folder: Folder, recipe: Recipe, units: Sequence[Unit], *, before: Mapping[str, Any] | None = None
 ) -> tuple[Counts, list[Marker]]:
@@ -248,15 +265,7 @@ def finish(
     Raises:
         JobFailed: naming the first unit that is not done.
     """
-    failed = {unit.shard for unit in undone(folder, units)} | {
-        name.removesuffix(".txt") for name in folder.names(FAILED)
-    }
-    if failed:
-        first, more = min(failed), f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-        raise JobFailed(
-            f"unit {first}{more} of {len(units)} failed ({failure(folder, first)}); the others are done, the same "
-            "command does only what is missing"
-        )
+    check_all_done(folder, units)
     markers = read_markers(folder, units)
     for unit, marker in zip(units, markers, strict=True):
         marker.counts.check(unit.rows, f"{folder}: unit {unit.shard}")

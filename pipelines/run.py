@@ -66,6 +66,8 @@ def main(prog: str, manual: str, kind: type[T], job: Callable[[T, list[str]], in
         return _tell(prog, str(error), USAGE)
     except OSError as error:
         return _tell(prog, one_line(error), FAILED)
+    except ImportError as error:  # fsspec's, for a store whose package is not installed
+        return _tell(prog, f"{error}; install that package beside this one", USAGE)
     finally:
         _end_workers(others)
         if previous is not None:

@@ -220,6 +220,27 @@ class Staging:
             raise
         self._ready.append((FileRecord(name, hashing.hexdigest(), hashing.size), temporary))
 
+    def link(self, source: Folder, record: FileRecord) -> None:
+        """Make ready a file that another folder has: a second name of the same bytes where the disk allows it.
+
+        Raises:
+            ValueError: if its size is not the record's any more.
+        """
+        if source.size(record.name) != record.size:
+            raise ValueError(
+                f"{source.path(record.name)}: has {source.size(record.name)} bytes, its manifest says {record.size}"
+            )
+        if source.is_local and self.folder.is_local:
+            temporary = f"{self.folder.path(record.name)}.tmp-{os.getpid()}-{uuid.uuid4().hex}"
+            os.makedirs(os.path.dirname(temporary), exist_ok=True)
+            with contextlib.suppress(OSError):  # another disk, or one without links
+                os.link(source.path(record.name), temporary)
+                self._ready.append((record, temporary))
+                return
+        with source.open(record.name) as file, self.file(record.name) as copy:
+            while data := file.read(1 << 20):
+                copy.write(data)
+
     def publish(self) -> list[FileRecord]:
         """Give every ready file its final name, in order."""
         records = self.records
@@ -228,6 +249,8 @@ class Staging:
             final = self.folder.path(record.name)
             if self.folder.is_local:
                 os.replace(temporary, final)
+                with contextlib.suppress(FileNotFoundError):  # two names of one file are left as they are
+                    os.remove(temporary)
                 _sync_directory(os.path.dirname(final))
             else:
                 self.folder.fs.put_file(temporary, final)

@@ -231,6 +231,24 @@ def read_manifest(folder: Folder) -> dict[str, Any]:
     return dict(value)
 
 
+def check_manifest(folder: Folder, value: Mapping[str, Any]) -> None:
+    """Whether a manifest that may have been tampered with has the parts of one.
+
+    Raises:
+        ValueError: if it has not.
+    """
+    try:
+        Counts.of_json(value["counts"])
+        int(value["options"].get("number_sample_per_shard", 0))
+        for shard in value["shards"]:
+            Marker.of_manifest(shard)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{folder.path(MANIFEST)}: was damaged after writing ({type(error).__name__}: {error}); make the dataset "
+            "again"
+        ) from None
+
+
 def ancestor(parent: Mapping[str, Any]) -> dict[str, Any]:
     """How a dataset names the one it was made from in its lineage."""
     return {"job": parent["job"], "manifest": fingerprint(parent), "options": parent["options"]}

@@ -58,7 +58,10 @@ def ledger_schema(extra: pa.Schema | None = None, picture: str | None = None) ->
         ValueError: if a saved column has the name of one of ours.
     """
     fields = list(LEDGER)
+    names = [field.name for field in extra or []]
     for field in extra or []:
+        if names.count(field.name) > 1:
+            raise ValueError(f"additional column '{field.name}' is named twice in --save_additional_columns")
         if field.name in LEDGER.names:
             raise ValueError(
                 f"additional column '{field.name}': this name is the ledger's own; rename it in the list or "

@@ -34,6 +34,8 @@ class Embedder(Protocol):
     """The cosine from which a pair counts as a copy, unless the user says otherwise."""
     least_side: int
     """A JPEG may be decoded smaller as long as its short side stays this long."""
+    views: tuple[str, ...]
+    """What of a reference is looked at, by the names of `dalle.embedders.views`; the most alike counts."""
     batch: int
     """Pictures in a batch; always so many, so that vectors do not depend on how pictures are grouped."""
 

@@ -19,6 +19,7 @@ class Builtin:
 
     name = "builtin"
     threshold = 0.5
+    views: tuple[str, ...] = ("whole", "centre")
     batch = 64
 
     def __init__(self, weights: Path = WEIGHTS) -> None:

@@ -24,6 +24,7 @@ class OpenClip:
     """The image tower of `MODEL/PRETRAINED`, where PRETRAINED is one of open_clip's tags or a file of weights."""
 
     threshold = 0.96  # DataComp's: precision 0.9 with ViT-B/32
+    views: tuple[str, ...] = ("whole", "centre")
     batch = 16
 
     def __init__(self, model_and_weights: str) -> None:

@@ -20,6 +20,7 @@ class PHash:
     fingerprint = "phash-64-v1"
     dimension = 64
     threshold = 0.6875  # at most 10 bits differ
+    views: tuple[str, ...] = ("whole", "centre", "mirror", "centre-mirror")
     least_side = 64
     batch = 256
 

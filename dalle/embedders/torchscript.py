@@ -23,6 +23,7 @@ class TorchScript:
     """Pictures squashed to 320 x 320 and normalised as for ImageNet; [B, 3, 320, 320] in, [B, D] out."""
 
     threshold = 0.75  # Pizzi et al. 2022: precision 0.9 on DISC with sscd_disc_mixup
+    views: tuple[str, ...] = ("whole", "centre")
     least_side = SIDE
     batch = 16
 

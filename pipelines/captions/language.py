@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 LanguageModel = Literal["py3langid", "cld3"]
 
@@ -38,11 +38,21 @@ def identify(text: str, model: LanguageModel, wanted: str = "", ratio: float = 1
     return _MODELS[model]()(text, wanted, ratio)
 
 
+def languages() -> frozenset[str]:
+    """The codes that py3langid can give."""
+    return frozenset(_identifier().nb_classes)
+
+
 @functools.cache
-def _py3langid() -> Callable[[str, str, float], Language]:
+def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+@functools.cache
+def _py3langid() -> Callable[[str, str, float], Language]:
+    identifier = _identifier()
 
     def classify(text: str, wanted: str, ratio: float) -> Language:
         code, probability = identifier.classify(text)

@@ -19,7 +19,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _METADATA = frozenset(
     ipaddress.ip_address(a) for a in ("169.254.169.254", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")
 )
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_HOLD_IPV4 = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+"""NAT64, IPv4-compatible and IPv4-translated addresses: their last 32 bits are an IPv4 address."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def is_public(address: Address) -> bool:
 def _unwrapped(address: Address) -> Address:
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    if address in _NAT64:
+    if int(address) > 1 and any(address in network for network in _HOLD_IPV4):  # :: and ::1 are themselves
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     teredo = address.teredo
     return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else address)

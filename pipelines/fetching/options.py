@@ -60,7 +60,10 @@ class FetchOptions:
         for entry in self.connect_to:
             if entry.count(":") != 3 or not entry.rsplit(":", 1)[1].isdigit():
                 raise ValueError(f"--connect_to {entry}: expected HOST:PORT:ADDRESS:PORT")
-        if self.proxy is not None and not urlsplit(self.proxy).hostname:
+        if self.proxy is not None and (
+            not urlsplit(self.proxy).hostname
+            or urlsplit(self.proxy).scheme not in ("http", "https", "socks5", "socks5h")
+        ):
             raise ValueError(f"--proxy {self.proxy}: expected a URL such as http://proxy.example:3128")
         if self.user_agent_token is not None and not self.user_agent_token.replace("-", "").replace("_", "").isalnum():
             raise ValueError(f"--user_agent_token {self.user_agent_token}: expected letters, digits, - and _")

@@ -22,6 +22,7 @@ from pipelines.lists.options import InputFormat, ListOptions
 from pipelines.rows import BATCH_ROWS, JSON_TEXT, Row, batches
 
 _LONGEST_FIELD = 1 << 20
+_DEEPEST = 100
 
 EXTENSIONS = tuple(kind for kind in get_args(InputFormat) if "." not in kind)
 """What a list's name may end with."""
@@ -116,11 +117,38 @@ def json_items(file: IO[bytes], prefix: str, path: str) -> Iterator[Any]:
     Raises:
         ValueError: if the file is not JSON.
     """
+    place = f"{prefix}.item" if prefix else "item"
     try:
-        yield from ijson.items(file, f"{prefix}.item" if prefix else "item", use_float=True)
+        shallow = _not_too_deep(ijson.basic_parse(file, use_float=True), path)
+        yield from ijson.items(_with_the_array(ijson.parse(shallow), path, prefix), place)
     except ijson.JSONError as error:
         hint = "" if prefix else "; if it has an object a line, give --input_format jsonl"
         raise ValueError(f"{path}: not the JSON expected ({str(error).splitlines()[0]}){hint}") from None
+
+
+def _not_too_deep(events: Iterable[tuple[str, Any]], path: str) -> Iterator[tuple[str, Any]]:
+    """The parser's events; ijson builds whatever depth it is given, out of all the memory there is."""
+    depth = 0
+    for event in events:
+        if event[0] in ("start_map", "start_array"):
+            depth += 1
+            if depth > _DEEPEST:
+                raise ValueError(
+                    f"{path}: values lie more than {_DEEPEST} deep in one another; this is no list of pairs"
+                )
+        elif event[0] in ("end_map", "end_array"):
+            depth -= 1
+        yield event
+
+
+def _with_the_array(events: Iterable[tuple[str, str, Any]], path: str, prefix: str) -> Iterator[tuple[str, str, Any]]:
+    arrays = 0
+    for event in events:
+        arrays += event[:2] == (prefix, "start_array")
+        yield event
+    if not arrays:
+        where = f"at '{prefix}'" if prefix else "of objects"
+        raise ValueError(f"{path}: has no array {where}; if it has an object a line, give --input_format jsonl")
 
 
 def from_object(value: Any, where: str, options: ListOptions, captions: Sequence[Any] | None = None) -> Row:
@@ -154,6 +182,8 @@ def check_columns(found: Sequence[str], path: str, options: ListOptions) -> None
     """
     flags = {options.url_col: "--url_col", options.caption_col: "--caption_col"}
     for name in (options.url_col, options.caption_col, *options.save_additional_columns):
+        if list(found).count(name) > 1:
+            raise ValueError(f"{path}: has the column '{name}' {list(found).count(name)} times; leave one of them")
         if name not in found:
             flag = flags.get(name, "--save_additional_columns")
             raise ValueError(
@@ -244,6 +274,8 @@ def _parsed(line: str) -> Any:
         return json.loads(line)
     except ValueError as error:
         return error
+    except RecursionError:
+        return ValueError("its values lie too deep in one another")
 
 
 _READERS: dict[str, Callable[[IO[bytes], str, ListOptions], Iterator[Row]]] = {

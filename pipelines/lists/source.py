@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import lzma
 import zlib
@@ -45,7 +46,7 @@ class Source:
             read = self.preset.read(path, self.options, self.pictures) if self.preset else read_list(path, self.options)
             try:
                 yield from (self._with_one_type(batch) for batch in read if len(batch))
-            except (EOFError, zlib.error, lzma.LZMAError) as error:
+            except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
                 raise ValueError(f"{path}: its compressed data are damaged or cut off ({error}); get it anew") from None
 
     def _with_one_type(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -24,6 +24,9 @@ def audit_pairs(folder: Folder, shard: Mapping[str, Any], rows_per_shard: int) -
     damaged = list(_audit_files(folder, shard))
     yield from damaged
     yield from _audit_marker(folder, shard)
+    unread = [file for file in shard["files"] if folder.exists(file) and not _is_file(folder, file)]
+    if unread:  # a pipe or a device would be read for ever
+        return
     try:
         table = read_parquet(folder, f"{name}.parquet")
     except (ValueError, OSError) as error:
@@ -60,10 +63,16 @@ def _audit_files(folder: Folder, shard: Mapping[str, Any]) -> Iterator[str]:
         path = folder.path(name)
         if not folder.exists(name):
             yield f"{path}: is missing"
+        elif not _is_file(folder, name):
+            yield f"{path}: is not a regular file"
         elif (size := folder.size(name)) != expected["size"]:
             yield f"{path}: has {size} bytes, the manifest says {expected['size']}"
         elif folder.sha256(name) != expected["sha256"]:
             yield f"{path}: its sha256 is not the manifest's; it was changed after the job wrote it"
+
+
+def _is_file(folder: Folder, name: str) -> bool:
+    return bool(folder.fs.isfile(folder.path(name)))
 
 
 def _audit_marker(folder: Folder, shard: Mapping[str, Any]) -> Iterator[str]:

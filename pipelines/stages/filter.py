@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from pipelines.captions.boilerplate import crop, is_mainly_boilerplate
-from pipelines.captions.language import Language, LanguageModel, identify
+from pipelines.captions.language import Language, LanguageModel, identify, languages
 from schemas.reasons import NotKept
 
 Filters = Literal["paper", "datacomp-basic", "none"]
@@ -91,6 +91,8 @@ class FilterOptions:
             raise ValueError(f"--language {code}: expected a code such as en, or {ANY}")
         if self.language_model == "cld3":
             identify("is it installed", "cld3")
+        elif code not in (None, ANY, "en") and code not in languages():
+            raise ValueError(f"--language {code}: py3langid knows {', '.join(sorted(languages()))}; or {ANY}")
 
     def thresholds(self) -> Thresholds:
         """All of them, those not given filled in."""

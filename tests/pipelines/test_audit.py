@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,22 @@ def found(folder: Path, capsys: pytest.CaptureFixture) -> list[str]:
     assert (code, bool(faults)) in ((0, False), (1, True))
     assert f"{len(faults)} fault" in summary
     return faults
+
+
+@pytest.mark.parametrize("shards", [[None], "a", [{"name": "00000"}], 3])
+def test_a_manifest_that_is_none(damaged: Path, capsys: pytest.CaptureFixture, shards: object) -> None:
+    """One sentence, and no trace."""
+    value = json.loads((damaged / "manifest.json").read_text())
+    (damaged / "manifest.json").write_text(json.dumps({**value, "shards": shards}))
+    assert 2 == main([str(damaged)])
+    assert "manifest.json: was damaged after writing" in capsys.readouterr().err
+
+
+def test_a_pipe_is_not_read(damaged: Path, capsys: pytest.CaptureFixture) -> None:
+    """What is no regular file would never end."""
+    (damaged / "00000.parquet").unlink()
+    os.mkfifo(damaged / "00000.parquet")
+    assert any("is not a regular file" in fault for fault in found(damaged, capsys))
 
 
 def test_a_good_dataset_has_no_faults(good: Path, capsys: pytest.CaptureFixture) -> None:

@@ -63,6 +63,25 @@ def test_unknown_flags_are_an_error(flags: list[str]) -> None:
         parsed(*flags)
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--output_folder", ""], "--output_folder is empty"),
+        (["--language", "xx"], "--language xx: py3langid knows"),
+        (["--proxy", "gopher://x"], "expected a URL such as"),
+        (["--oom_shard_count", "500"], "expected 1 to 12"),
+        (["--max_aspect_ratio", "nan"], "expected a number, found 'nan'"),
+        (["--timeout", "inf"], "expected a number, found 'inf'"),
+    ],
+)
+def test_bad_values_fail_first(capsys: pytest.CaptureFixture, flags: list[str], message: str) -> None:
+    """Before anything starts, with what was expected."""
+    with pytest.raises(SystemExit) as ended:
+        parsed(*flags)
+    assert 2 == ended.value.code
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
 def test_only_what_changes_bytes_is_fingerprinted() -> None:
     """How fast, from where and where to is not in the manifest; what a picture looks like is."""
     quick, _ = parsed(

@@ -314,6 +314,13 @@ def test_retry_fetches_only_what_may_pass(web: Web, data: Path, tmp_path: Path) 
         (["--url_list", "{foreign}", "--output_folder", "{out}"], "no file in this folder ends with .", 2),
         (["--url_list", "{list}", "--output_folder", "{foreign}"], "holds 'photo.jpg' but neither manifest.json", 2),
         (["--caption_col", "x"], "--url_list is missing", 2),
+        (["--url_list", "{list}", "--output_folder", "nostore://x/y"], "nostore", 2),
+        (
+            ["--url_list", "{list}", "--output_folder", "{out}", "--save_additional_columns", "url"],
+            "is the ledger's own",
+            2,
+        ),
+        (["--url_list", "{list}", "--output_folder", "{out}", "--save_additional_columns", "a", "a"], "named twice", 2),
     ],
 )
 def test_mistakes_are_one_sentence(

@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 
 from pipelines.lists import ListOptions
 from pipelines.lists.folder import read_folder
-from pipelines.lists.formats import input_format, read_list
+from pipelines.lists.formats import input_format
+from pipelines.lists.source import open_source
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 pairs = st.lists(st.tuples(text, text), max_size=30)
 
 
 def read(path: Path, **options: Any) -> list[dict[str, Any]]:
-    found = read_list(str(path), ListOptions(url_list=str(path), **options))
+    found = open_source(ListOptions(url_list=str(path), **options)).rows()
     return [row for batch in found for row in batch.to_pylist()]
 
 
@@ -89,6 +90,7 @@ def test_txt_has_addresses_only(tmp_path: Path) -> None:
         ("l.jsonl", '{"url": "u", "caption": "c"}\n{"url": \n[1]\n{"link": "u"}\n', [
             None, "line 2: Expecting value: line 2 column 1 (char 9)", "line 3: list, expected an object",
             "line 4: has no 'url', only link"]),
+        ("l.jsonl", "[" * 100_000 + '\n{"url": "u", "caption": "c"}\n', ["line 1: its values lie too deep in one another", None]),
         ("l.json", '[{"url": "u", "caption": "c"}, 3]', [None, "item 2: int, expected an object"]),
     ],
 )  # fmt: skip
@@ -106,6 +108,11 @@ def test_bad_lines_are_rows_with_a_problem(tmp_path: Path, name: str, content: s
         ("l.csv", "", "has no column 'url'"),
         ("l.json", '[{"url": "u"},', "not the JSON expected"),
         ("l.json", '{"url": "u"}\n{"url": "v"}', "give --input_format jsonl"),
+        ("l.json", '{"url": "u"}', "has no array of objects"),
+        ("l.json", "3", "has no array of objects"),
+        ("l.json", "[" * 200_000, "l.json: values lie more than 100 deep in one another"),
+        ("l.csv", "url,caption,url\nu,c,v\n", "has the column 'url' 2 times"),
+        ("l.csv.gz", "url,caption\nu,c\n", "l.csv.gz: its compressed data are damaged"),
         ("l.parquet", "PAR1 nonsense", "l.parquet: not a Parquet file"),
         ("list", "url\n", "its name does not tell how it is written; give --input_format"),
     ],

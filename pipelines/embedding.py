@@ -1,0 +1,128 @@
+"""Embed units: a shard of pairs, or some hundred references, to a file of vectors. Done once for a detector."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from dalle.embedders import Embedder, load_detector
+from pipelines.duplicates import ReferenceSet
+from pipelines.plan import Unit
+from pipelines.references import Reference
+from pipelines.stages.embed import embed
+from pipelines.units import Done, Note
+from schemas.embeddings import embeddings_name, read_vectors, write_vectors
+from schemas.folder import Folder, Staging
+from schemas.manifest import Counts, fingerprint
+from schemas.pair_shards import read_pictures
+from schemas.pairs import SUCCESS
+from schemas.shards import read_parquet, shard_digits, shard_name, write_parquet
+
+REFERENCES_AT_ONCE = 500
+"""References whose vectors are one file."""
+REFERENCE_TABLE = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("caption", pa.string())])
+_TABLE = "references.parquet"
+_NOTE_EVERY = 64
+
+
+@functools.cache
+def detector(name: str) -> Embedder:
+    """A worker's detector, loaded once; it computes in one thread, so that vectors do not depend on their number."""
+    torch.set_num_threads(1)
+    return load_detector(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedPairs:
+    """The vectors of the pictures that a shard of pairs keeps."""
+
+    pairs: Folder
+    detector: str
+
+    def prepare(self) -> None:
+        """Load the detector."""
+        detector(self.detector)
+
+    def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
+        """Make the shard's file of vectors."""
+        pictures = read_pictures(self.pairs, unit.shard)
+        named = ((f"{self.pairs.path(unit.shard)}, sample {key}", data) for key, _, data in pictures)
+        return _write(staging, unit, embed(detector(self.detector), _told(named, note))[:, 0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedReferences:
+    """The vectors of some references, as many for each as the detector has views."""
+
+    references: Sequence[Reference]
+    detector: str
+
+    def prepare(self) -> None:
+        """Load the detector."""
+        detector(self.detector)
+
+    def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
+        """Make the unit's file of vectors."""
+        first = int(unit.shard) * REFERENCES_AT_ONCE
+        references = self.references[first : first + REFERENCES_AT_ONCE]
+        chosen = detector(self.detector)
+        named = ((f"reference {reference.file}", reference.read()) for reference in references)
+        return _write(staging, unit, embed(chosen, _told(named, note), chosen.views))
+
+
+def reference_units(sha256s: Sequence[str], embedder: Embedder) -> list[Unit]:
+    """How references are cut into units; their fingerprint is of the pictures' bytes and the detector."""
+    starts = range(0, len(sha256s), REFERENCES_AT_ONCE)
+    digits = shard_digits(len(starts))
+    return [
+        Unit(
+            shard=shard_name(number, digits),
+            rows=len(part := sha256s[start : start + REFERENCES_AT_ONCE]),
+            source="",
+            fingerprint=fingerprint([embedder.fingerprint, list(embedder.views), list(part)]),
+        )
+        for number, start in enumerate(starts)
+    ]
+
+
+def write_references(folder: Folder, references: Sequence[Reference], sha256s: Sequence[str]) -> None:
+    """Say beside the vectors whose they are."""
+    columns = [[r.id for r in references], list(sha256s), [r.caption for r in references]]
+    table = pa.Table.from_arrays([pa.array(column, pa.string()) for column in columns], schema=REFERENCE_TABLE)
+    with Staging(folder) as staging:
+        with staging.file(_TABLE) as file:
+            write_parquet(file, [table], table.schema)
+        staging.publish()
+
+
+def read_references(folder: Folder, name: str, threshold: float) -> ReferenceSet:
+    """A reference set that was embedded.
+
+    Raises:
+        ValueError: if a file of it is damaged.
+    """
+    table = read_parquet(folder, _TABLE)
+    files = sorted(file for file in folder.names() if file.startswith("img_emb_") and file.endswith(".npy"))
+    vectors = np.concatenate([read_vectors(folder, file) for file in files])
+    if len(vectors) != table.num_rows:
+        raise ValueError(f"{folder}: has {len(vectors)} vectors for {table.num_rows} references; embed them again")
+    return ReferenceSet(name, tuple(table["id"].to_pylist()), tuple(table["sha256"].to_pylist()), vectors, threshold)
+
+
+def _told(pictures: Iterator[tuple[str, bytes]], note: Note) -> Iterator[tuple[str, bytes]]:
+    for number, picture in enumerate(pictures):
+        if number % _NOTE_EVERY == 0:
+            note(number, 0, 0)
+        yield picture
+
+
+def _write(staging: Staging, unit: Unit, vectors: np.ndarray) -> Done:
+    with staging.file(embeddings_name(unit.shard)) as file:
+        write_vectors(file, vectors)
+    return Done(Counts(Counter({SUCCESS: len(vectors)})))

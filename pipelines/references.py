@@ -1,0 +1,168 @@
+"""Reference sets: the pictures that must not be in the training data, wherever they lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+import fsspec
+
+from pipelines.lists.local_pictures import PictureFolder
+from schemas.folder import Folder
+from schemas.manifest import MANIFEST
+
+PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif", "heic")
+"""What a picture's name ends with."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One reference picture: some bytes of a file."""
+
+    id: str
+    """Its file's name with extension; its path in the set where two files have the same name."""
+    file: str
+    offset: int = 0
+    size: int = -1
+    """-1: to the end."""
+    caption: str = ""
+
+    def read(self) -> bytes:
+        """Its bytes as they lie there."""
+        with fsspec.open(self.file, "rb") as file:
+            file.seek(self.offset)
+            return cast("IO[bytes]", file).read(self.size)
+
+
+@dataclass(frozen=True)
+class Given:
+    """`NAME=PATH`."""
+
+    name: str
+    path: str
+
+    @classmethod
+    def parse(cls, text: str) -> Given:
+        """Split the flag's value.
+
+        Raises:
+            ValueError: if it is not NAME=PATH with a name that may be part of a file's.
+        """
+        name, equals, path = text.partition("=")
+        if not equals or not path or not name.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(
+                f"--reference {text}: expected NAME=PATH, where the name is of letters, digits, - and _, such as "
+                "coco=val2017"
+            )
+        if name == "within":
+            raise ValueError(f"--reference {text}: the name `within` is that of copies in the training data itself")
+        return cls(name, path)
+
+
+def find_references(given: Given) -> list[Reference]:
+    """All pictures of a set, by their id.
+
+    The path is a folder of pictures (captions beside them or in captions.jsonl), a dataset of ours, a tar or a glob of
+    tars, or `captions.json,FOLDER`: COCO's captions and the folder of their pictures.
+
+    Raises:
+        ValueError: if it holds no pictures.
+        OSError: if it cannot be read.
+    """
+    if ".json," in given.path:
+        found = _coco(*given.path.split(",", 1))
+    elif given.path.endswith(".tar"):
+        found = list(_tars(_expand(given.path)))
+    else:
+        fs, root = fsspec.core.url_to_fs(given.path)
+        if not fs.exists(root):
+            raise FileNotFoundError(2, "No such file or directory", given.path)
+        if not fs.isdir(root):
+            raise ValueError(
+                f"--reference {given.name}={given.path}: is no folder; expected a folder of pictures, a dataset, tars, "
+                "or COCO's captions.json,FOLDER"
+            )
+        folder = Folder(given.path)
+        if folder.exists(MANIFEST):
+            tars = [f"{given.path.rstrip('/')}/{name}" for name in folder.names() if name.endswith(".tar")]
+            found = list(_tars(tars))
+        else:
+            found = list(_folder(given.path))
+    if not found:
+        raise ValueError(f"--reference {given.name}={given.path}: holds no pictures")
+    return sorted(_unique(found), key=lambda reference: reference.id)
+
+
+def _folder(path: str) -> Iterator[Reference]:
+    fs, root = fsspec.core.url_to_fs(path)
+    captions: dict[str, str] = {}
+    if fs.exists(f"{root}/captions.jsonl"):
+        with fs.open(f"{root}/captions.jsonl", "rb") as file:
+            for line in file:
+                row = json.loads(line)
+                captions[row["file"]] = str((row.get("captions") or [""])[0])
+    for name in sorted(fs.find(root)):
+        short = name[len(root) :].lstrip("/")
+        if short.rsplit(".", 1)[-1].lower() in PICTURES:
+            yield Reference(short, fs.unstrip_protocol(name), caption=captions.get(short, ""))
+
+
+def _tars(paths: Sequence[str]) -> Iterator[Reference]:
+    for path in paths:
+        with fsspec.open(path, "rb") as file:
+            try:
+                with tarfile.open(fileobj=cast(Any, file), mode="r:") as tar:
+                    members = [(m.name, m.offset_data, m.size) for m in tar if m.isfile()]
+                texts = {name: (offset, size) for name, offset, size in members if name.endswith(".txt")}
+                for name, offset, size in members:
+                    stem, _, extension = name.rpartition(".")
+                    if extension.lower() in PICTURES:
+                        caption = b""
+                        if f"{stem}.txt" in texts:
+                            file.seek(texts[f"{stem}.txt"][0])
+                            caption = file.read(texts[f"{stem}.txt"][1])
+                        yield Reference(name, path, offset, size, caption.decode("utf-8", "replace"))
+            except (tarfile.TarError, EOFError) as error:
+                raise ValueError(f"{path}: not a whole tar file ({error}); get it anew") from None
+
+
+def _coco(path: str, pictures: str) -> list[Reference]:
+    with fsspec.open(path, "rb") as file:
+        try:
+            value = json.load(file)
+            captions = {a["image_id"]: str(a["caption"]) for a in reversed(value["annotations"])}
+            images = [(str(image["file_name"]), captions.get(image["id"], "")) for image in value["images"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({error!r})") from None
+    folder = PictureFolder(pictures)
+    found = [(name, folder.find(name), caption) for name, caption in images]
+    missing = [name for name, place, _ in found if place is None]
+    if missing:
+        raise ValueError(f"{pictures}: {len(missing)} pictures of {path} are not there, first {missing[0]}")
+    return [Reference(name, f"{pictures.rstrip('/')}/{place}", caption=caption) for name, place, caption in found]
+
+
+def _expand(path: str) -> list[str]:
+    fs, root = fsspec.core.url_to_fs(path)
+    found = sorted(fs.glob(root)) if "*" in root or "{" in root else [root]
+    return [fs.unstrip_protocol(name) for name in found]
+
+
+def _unique(found: Sequence[Reference]) -> list[Reference]:
+    """Ids are names without folders, as long as no two are the same."""
+    names = [reference.id.rsplit("/", 1)[-1] for reference in found]
+    if len(set(names)) < len(names):
+        if len({reference.id for reference in found}) < len(found):
+            twice = next(r for n, r in enumerate(found) if r.id in {other.id for other in found[:n]})
+            raise ValueError(f"{twice.file}: the reference '{twice.id}' is there twice; names must be different")
+        return list(found)
+    return [Reference(name, r.file, r.offset, r.size, r.caption) for name, r in zip(names, found, strict=True)]
+
+
+def sha256_of(reference: Reference) -> str:
+    """sha256 of its bytes, in hex."""
+    return hashlib.sha256(reference.read()).hexdigest()

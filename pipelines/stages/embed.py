@@ -1,0 +1,42 @@
+"""Pictures' bytes to unit vectors, by any detector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from dalle.embedders import Embedder, embed_all
+from dalle.embedders.views import VIEWS
+from dalle.images import UndecodableImage, open_picture
+from dalle.overlays import Pixels
+
+
+def embed(detector: Embedder, pictures: Iterable[tuple[str, bytes]], views: tuple[str, ...] = ("whole",)) -> np.ndarray:
+    """The vectors of encoded pictures.
+
+    Args:
+        detector: what makes them.
+        pictures: where each is, for messages, and its bytes.
+        views: what is looked at, by the names of `dalle.embedders.views`.
+
+    Returns:
+        [N, V, D] float32 of unit length.
+
+    Raises:
+        ValueError: naming a picture that cannot be decoded.
+    """
+    vectors = embed_all(detector, _looked_at(detector, pictures, views))
+    return vectors.reshape(-1, len(views), detector.dimension)
+
+
+def _looked_at(detector: Embedder, pictures: Iterable[tuple[str, bytes]], views: tuple[str, ...]) -> Iterator[Pixels]:
+    for where, data in pictures:
+        try:
+            pixels = open_picture(data).pixels(detector.least_side)
+        except UndecodableImage as error:
+            raise ValueError(
+                f"{where}: cannot be decoded ({error.reason}: {error}); repair it or take it out"
+            ) from None
+        for view in views:
+            yield VIEWS[view](pixels)
