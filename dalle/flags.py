@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -74,8 +75,11 @@ def _truth(words: list[str]) -> bool:
 def _number(kind: Callable[[str], Any]) -> Callable[[list[str]], Any]:
     def read(words: list[str]) -> Any:
         try:
-            return kind(words[0])
-        except ValueError:
+            number = kind(words[0])
+            if not math.isfinite(number):
+                raise ValueError
+            return number
+        except (ValueError, OverflowError):
             what = "a whole number" if kind is int else "a number"
             raise ValueError(f"expected {what}, found '{words[0]}'") from None
 
