@@ -55,6 +55,8 @@ class TrainOptions:
     """Share of each batch that is drawn on the spot (with --images), 0 to 1."""
     allow_undeduplicated: bool = False
     """Train on pairs that were never cleaned of near-duplicates."""
+    workers: int = 2
+    """Processes that read pairs ahead; 0 reads them in the training's own."""
     validation_images: Path | None = None
     """A folder of pictures that are not trained on, to measure the averaged weights on."""
     resolution: int = 256

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,18 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from dalle import checkpoint, images
-from dalle.augment import cut, draw_crops
+from dalle.augment import cut, draw_crops, dvae_view
+from dalle.batches import Batches
 from dalle.bound import Objective
 from dalle.dvae import Conv2d
 from dalle.dvae_options import TrainOptions
 from dalle.folder_batches import FolderBatches, ImageBatches, picture_files
 from dalle.logit_laplace import map_pixels
+from dalle.pair_shards import PairShards
 from dalle.training import Average, Log, Ranks, Stepper, perplexity
 
+PICTURES_IN_MEMORY = 4_096
+"""Stored pictures that are shuffled together."""
 COUNT_EVERY = 8
 """The codes of every so manieth update are counted; looking for the largest of 8,192 takes time."""
 
@@ -201,8 +207,41 @@ def pictures(options: TrainOptions, ranks: Ranks) -> ImageBatches:
 
 
 def pairs_batches(options: TrainOptions, ranks: Ranks) -> ImageBatches:
-    """TO BE PLUGGED IN: the pictures of a dataset of pairs, each through `dalle.augment.dvae_view`.
+    """The pictures of a dataset of pairs, each through `dalle.augment.dvae_view`, epoch after epoch."""
+    assert options.input_folder is not None
+    shards = PairShards(
+        options.input_folder,
+        view=partial(dvae_view, resolution=options.resolution),
+        allow_undeduplicated=options.allow_undeduplicated,
+    )
+    return PictureBatches(
+        Batches(
+            shards,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            window=PICTURES_IN_MEMORY,
+            rank=ranks.rank,
+            ranks=ranks.count,
+            workers=options.workers,
+        )
+    )
 
-    `dalle.batches` reads them: its batches are [B, 3, H, W] uint8, this rank's share, repeated over epochs.
-    """
-    raise NotImplementedError("dalle.batches does not exist yet; train on plain folders with --images")
+
+class PictureBatches:
+    """The pictures of `Batches`, for ever."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Tensor]:
+        while True:
+            for batch in self._batches:
+                yield batch["images"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the training has come."""
+        return self._batches.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._batches.load_state_dict(state)

@@ -2,7 +2,10 @@
 
     python -m pipelines.audit pairs
 
-reads the folder and changes nothing. Exits with 0 if all is as the manifest says and with 1 if there are faults.
+reads the folder and changes nothing. Exits with 0 if all is as the manifest says and with 1 if there are faults. Of
+examples, a seeded sample is also made again from its pairs and compared, and a contact sheet is drawn:
+
+    python -m pipelines.audit examples --input_folder clean
 """
 
 from __future__ import annotations
@@ -12,13 +15,15 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import tyro
 
 from pipelines import run
 from pipelines.output import RECIPE
+from pipelines.review_examples import ReviewOptions, review
+from pipelines.stages.audit_examples import audit_examples
 from pipelines.stages.audit_pairs import audit_pairs
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST, Counts, check_manifest, marker_name, read_manifest
@@ -32,6 +37,7 @@ class AuditOptions:
     """The dataset's folder: a path or an fsspec URL."""
     processes_count: int = 0
     """Worker processes; 0 is one for each core."""
+    review: ReviewOptions = field(default_factory=ReviewOptions)
 
 
 def audit(options: AuditOptions, flags: list[str]) -> int:
@@ -43,11 +49,14 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
         raise ValueError(f"--processes_count {options.processes_count}: expected 0 (all cores) or more")
     folder = Folder(options.folder)
     manifest = read_manifest(folder)
-    if manifest["table"] != "pairs":
-        raise ValueError(f"{folder}: its table is '{manifest['table']}', expected 'pairs'")
+    if manifest["table"] not in ("pairs", "examples"):
+        raise ValueError(f"{folder}: its table is '{manifest['table']}', expected 'pairs' or 'examples'")
     check_manifest(folder, manifest)
     faults = 0
-    for fault in (*_audit_folder(folder, manifest), *_audit_shards(folder, manifest, options.processes_count)):
+    found = [*_audit_folder(folder, manifest), *_audit_shards(folder, manifest, options.processes_count)]
+    if manifest["table"] == "examples" and not found and options.review.input_folder:
+        found += review(folder, manifest, options.review)
+    for fault in found:
         print(" ".join(fault.split()), flush=True)  # one line, whatever a library had to say
         faults += 1
     counts = Counts.of_json(manifest["counts"])
@@ -73,8 +82,7 @@ def _audit_folder(folder: Folder, manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _audit_shards(folder: Folder, manifest: Mapping[str, Any], processes: int) -> Iterator[str]:
-    rows = int(manifest["options"]["number_sample_per_shard"])
-    tasks = [(folder, shard, rows) for shard in manifest["shards"]]
+    tasks = [(folder, manifest["table"], shard, manifest["options"]) for shard in manifest["shards"]]
     workers = min(processes or len(os.sched_getaffinity(0)), max(len(tasks), 1))
     if workers == 1:
         for task in tasks:
@@ -85,8 +93,11 @@ def _audit_shards(folder: Folder, manifest: Mapping[str, Any], processes: int) -
             yield from found
 
 
-def _faults(task: tuple[Folder, Mapping[str, Any], int]) -> list[str]:
-    return list(audit_pairs(*task))
+def _faults(task: tuple[Folder, str, Mapping[str, Any], Mapping[str, Any]]) -> list[str]:
+    folder, table, shard, options = task
+    if table == "examples":
+        return list(audit_examples(folder, shard, options))
+    return list(audit_pairs(folder, shard, int(options["number_sample_per_shard"])))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

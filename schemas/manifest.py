@@ -252,3 +252,8 @@ def check_manifest(folder: Folder, value: Mapping[str, Any]) -> None:
 def ancestor(parent: Mapping[str, Any]) -> dict[str, Any]:
     """How a dataset names the one it was made from in its lineage."""
     return {"job": parent["job"], "manifest": fingerprint(parent), "options": parent["options"]}
+
+
+def is_deduplicated(found: Mapping[str, Any]) -> bool:
+    """Whether near-duplicates were taken out of the dataset, or of one that it was made from."""
+    return any(each["job"] == "dedup" for each in (found, *found["lineage"]))

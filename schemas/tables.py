@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from schemas.examples import EXAMPLES
 from schemas.pairs import LEDGER
 from schemas.reasons import REASONS
 
@@ -27,7 +28,11 @@ def reasons_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"ledger": lambda: columns_table(LEDGER), "reasons": reasons_table}
+TABLES = {
+    "ledger": lambda: columns_table(LEDGER),
+    "reasons": reasons_table,
+    "examples": lambda: columns_table(EXAMPLES),
+}
 """By the name that the README's markers give them."""
 
 

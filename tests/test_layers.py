@@ -67,6 +67,7 @@ def test_stages_and_jobs_stand_alone(module: str, path: Path) -> None:
         ("dalle.resize", ["torch", "apache_beam"]),
         ("dalle.scenes", ["torch", "apache_beam"]),
         ("dalle.edits", ["torch", "apache_beam"]),
+        ("dalle.tokenizer", ["torch", "apache_beam"]),
         ("pipelines.collect", ["torch"]),
         ("schemas.shards", ["torch", "apache_beam"]),
     ],

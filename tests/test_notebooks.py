@@ -6,7 +6,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
+
+from dalle import dvae
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -32,3 +35,23 @@ def test_look_at_the_data(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None
     shown = [output.data for output in outputs if "data" in output]
     assert "success" in shown[0]["text/html"]
     assert 4 == sum("image/png" in data for data in shown)
+
+
+def test_what_a_code_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures, codes and pictures again: three plots, and the caption's tokens."""
+    torch.manual_seed(0)
+    size = dvae.DVAEConfig(vocab_size=64, encoder_n_hid=4, decoder_n_hid=4, n_init=4, n_blk_per_group=1)
+    dvae.save(dvae.DVAE(size), tmp_path / "dvae.safetensors")
+    monkeypatch.setenv("DVAE", str(tmp_path / "dvae.safetensors"))
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
+    notebook = nbformat.read(NOTEBOOKS / "03_what_a_code_sees.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(NOTEBOOKS))
+    shown = [
+        output.data
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "data" in output
+    ]
+    assert 3 == sum("image/png" in data for data in shown)
+    assert "[4, 32, 32]" in shown[0]["text/plain"]

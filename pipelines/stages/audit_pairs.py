@@ -7,11 +7,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import pyarrow as pa
-
 from dalle.images import UndecodableImage, decode
+from pipelines.audit_files import all_are_files, audit_columns, audit_files, audit_marker
 from schemas.folder import Folder
-from schemas.manifest import Counts, Marker
+from schemas.manifest import Counts
 from schemas.pair_shards import PICTURES, sample_json
 from schemas.pairs import LEDGER, STATUSES, SUCCESS, uid
 from schemas.reasons import REASONS
@@ -21,11 +20,10 @@ from schemas.shards import index_digits, read_parquet, read_tar, sample_key
 def audit_pairs(folder: Folder, shard: Mapping[str, Any], rows_per_shard: int) -> Iterator[str]:
     """The faults of a shard, given what the manifest says of it."""
     name = shard["name"]
-    damaged = list(_audit_files(folder, shard))
+    damaged = list(audit_files(folder, shard))
     yield from damaged
-    yield from _audit_marker(folder, shard)
-    unread = [file for file in shard["files"] if folder.exists(file) and not _is_file(folder, file)]
-    if unread:  # a pipe or a device would be read for ever
+    yield from audit_marker(folder, shard)
+    if not all_are_files(folder, shard):  # a pipe or a device would be read for ever
         return
     try:
         table = read_parquet(folder, f"{name}.parquet")
@@ -33,7 +31,7 @@ def audit_pairs(folder: Folder, shard: Mapping[str, Any], rows_per_shard: int) -
         yield str(error) if isinstance(error, ValueError) else f"{folder.path(name)}.parquet: {error.strerror}"
         return
     where = folder.path(f"{name}.parquet")
-    wrong = list(_audit_columns(table.schema, where))
+    wrong = list(audit_columns(table.schema, LEDGER, where))
     yield from wrong
     if wrong:
         return
@@ -56,47 +54,6 @@ def audit_pairs(folder: Folder, shard: Mapping[str, Any], rows_per_shard: int) -
                 yield f"{where}, sample {row['key']}: its status is {row['status']} but there is {there} picture"
             elif data is not None:
                 yield from (f"{where}, sample {row['key']}: {fault}" for fault in _audit_picture(data, row))
-
-
-def _audit_files(folder: Folder, shard: Mapping[str, Any]) -> Iterator[str]:
-    for name, expected in shard["files"].items():
-        path = folder.path(name)
-        if not folder.exists(name):
-            yield f"{path}: is missing"
-        elif not _is_file(folder, name):
-            yield f"{path}: is not a regular file"
-        elif (size := folder.size(name)) != expected["size"]:
-            yield f"{path}: has {size} bytes, the manifest says {expected['size']}"
-        elif folder.sha256(name) != expected["sha256"]:
-            yield f"{path}: its sha256 is not the manifest's; it was changed after the job wrote it"
-
-
-def _is_file(folder: Folder, name: str) -> bool:
-    return bool(folder.fs.isfile(folder.path(name)))
-
-
-def _audit_marker(folder: Folder, shard: Mapping[str, Any]) -> Iterator[str]:
-    try:
-        marker = Marker.read(folder, shard["name"])
-    except FileNotFoundError:
-        yield f"{folder.path(shard['name'])}_stats.json: is missing"
-        return
-    except ValueError as error:
-        yield str(error)
-        return
-    said = {"fingerprint": marker.fingerprint, "counts": marker.counts.to_json()}
-    said["files"] = {file.name: file.to_json() for file in marker.files}
-    for name, value in said.items():
-        if value != shard[name]:
-            yield f"{folder.path(shard['name'])}_stats.json: its {name} is not the manifest's"
-
-
-def _audit_columns(found: pa.Schema, where: str) -> Iterator[str]:
-    for field in LEDGER:
-        if field.name not in found.names:
-            yield f"{where}: has no column '{field.name}'"
-        elif found.field(field.name).type != field.type:
-            yield f"{where}: column '{field.name}' is {found.field(field.name).type}, expected {field.type}"
 
 
 def _audit_row(row: Mapping[str, Any], key: str) -> Iterator[str]:

@@ -1,0 +1,114 @@
+"""Learn a vocabulary from captions: byte-level BPE of at most 16,384 entries on lower-cased text.
+
+    python -m pipelines.vocab --input_folder clean --output_folder vocab
+
+leaves `vocab/vocabulary.json`, which `pipelines.encode --vocabulary vocab` and the Hugging Face `tokenizers` library
+read, and `manifest.json`, which says what it was learnt from. Captions are streamed from the shards. With
+--lists in place of --input_folder they come from lists of pairs (`coco:captions_val2017.json`), without pictures; the
+vocabulary that comes with the package was made so (dalle/weights/vocabulary.md).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from dalle import tokenizer
+from pipelines import output, run
+from pipelines.caption_streams import Captions, OfDataset, OfLists, sample
+from pipelines.options import no_change_of_bytes, options_json
+from pipelines.output import Recipe
+from schemas.examples import TEXT_VOCABULARY
+from schemas.folder import Folder
+from schemas.lock import only_run
+from schemas.manifest import MANIFEST, versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabOptions:
+    """All options of the job."""
+
+    input_folder: str | None = no_change_of_bytes(default=None)
+    """A dataset of pairs: a path or an fsspec URL."""
+    lists: tuple[str, ...] = no_change_of_bytes(default=())
+    """Lists of pairs instead, PRESET:PATH each; the presets are those of pipelines.ingest --dataset."""
+    output_folder: str = no_change_of_bytes(default="vocab")
+    """Where the vocabulary goes."""
+    vocab_size: int = TEXT_VOCABULARY
+    """Entries at most; the 256 bytes among them."""
+    max_captions: int = 0
+    """Learn from a seeded sample of so many captions; 0 is all."""
+    seed: int = 0
+    """Of the sample."""
+    incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
+    """overwrite: start anew in a folder that holds a vocabulary made from something else."""
+
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        if not 256 <= self.vocab_size <= TEXT_VOCABULARY:
+            raise ValueError(f"--vocab_size {self.vocab_size}: expected 256 to {TEXT_VOCABULARY}")
+        if self.max_captions < 0:
+            raise ValueError(f"--max_captions {self.max_captions}: expected 0 (all) or more")
+
+
+def vocab(options: VocabOptions, flags: list[str]) -> int:
+    """Do the job; gives the exit code."""
+    del flags  # Beam's: this job counts words in one process
+    if (options.input_folder is None) == (not options.lists):
+        raise ValueError("expected either --input_folder, a dataset of pairs, or --lists")
+    captions: Captions = OfDataset(Folder(options.input_folder)) if options.input_folder else OfLists(options.lists)
+    folder = Folder(options.output_folder)
+    folder.make()
+    with only_run(folder):
+        folder.sweep()
+        recipe = Recipe(
+            job="vocab",
+            table="vocabulary",
+            inputs=captions.inputs(),
+            cut={},
+            options=options_json(options),
+            versions=versions("tokenizers", "numpy"),
+            lineage=captions.lineage(),
+        )
+        start = output.start(folder, recipe, options.incremental_mode)
+        if start.finished and folder.exists(tokenizer.FILE):
+            print(f"{folder}: is finished already, nothing to do", file=sys.stderr)
+            return run.OK
+        if start.notice:
+            print(start.notice, file=sys.stderr)
+        output.begin(folder, recipe, start)
+        folder.remove(MANIFEST)
+        learnt = _learn(captions, options)
+        folder.write(tokenizer.FILE, learnt.content)
+        said = {**recipe.options, "entries": learnt.vocab_size, "vocabulary": learnt.fingerprint}
+        output.finish(folder, replace(recipe, options=said), [])
+    print(f"  vocabulary: {folder.path(tokenizer.FILE)}")
+    return run.OK
+
+
+def _learn(captions: Captions, options: VocabOptions) -> tokenizer.Tokenizer:
+    counts = [0, 0]
+
+    def tell(taken: int, total: int) -> None:
+        counts[:] = taken, total
+
+    begun = time.monotonic()
+    learnt = tokenizer.train(sample(captions.portions, options.max_captions, options.seed, tell), options.vocab_size)
+    seconds = time.monotonic() - begun
+    print(f"vocab\n\n  captions: {counts[0]:,} of {counts[1]:,}, {seconds:,.1f} s")
+    short = options.vocab_size - learnt.vocab_size
+    why = f", {short:,} fewer than asked for: no more pairs occur twice in these captions" if short else ""
+    print(f"  entries: {learnt.vocab_size:,}{why}")
+    return learnt
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    return run.main("pipelines.vocab", __doc__ or "", VocabOptions, vocab, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

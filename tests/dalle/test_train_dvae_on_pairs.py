@@ -1,0 +1,40 @@
+"""A dVAE trains on a dataset of pairs through the reader, goes on exactly, and refuses what was never deduplicated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dalle import train_dvae
+from dalle.dvae import load
+from tests.examples import write_pictures
+
+TINY = [
+    "tiny", "--resolution", "16", "--batch_size", "4", "--pictures_at_once", "4", "--workers", "0", "--device", "cpu",
+    "--checkpoint_every", "3", "--watch_every", "100", "--log_every", "1",
+]  # fmt: skip
+
+
+def trained(folder: str, out: Path, *updates: int) -> dict[str, torch.Tensor]:
+    for count in updates:
+        given = [*TINY, "--updates", str(count), "--input_folder", folder, "--output_folder", str(out)]
+        assert 0 == train_dvae.main(given)
+    return load(out / "dvae.safetensors").state_dict()
+
+
+def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
+    """Over the end of an epoch (10 pictures, 2 batches), from a checkpoint in the middle of one."""
+    folder = write_pictures(tmp_path / "pairs", (6, 4))
+    whole, resumed = trained(folder, tmp_path / "whole", 4), trained(folder, tmp_path / "resumed", 3, 4)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_undeduplicated_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """In one sentence, unless it is allowed."""
+    folder = write_pictures(tmp_path / "pairs", (6,), lineage=())
+    given = [*TINY, "--updates", "1", "--input_folder", folder, "--output_folder", str(tmp_path / "out")]
+    assert 2 == train_dvae.main(given)
+    assert "was never cleaned of near-duplicates" in capsys.readouterr().err
+    assert 0 == train_dvae.main([*given, "--allow_undeduplicated"])

@@ -1,0 +1,86 @@
+"""Small datasets of examples and of pairs, written as the jobs write them, without running the jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from dalle import tokenizer
+from dalle.resize import encode
+from schemas.examples import examples_schema, write_examples
+from schemas.folder import Folder, Staging
+from schemas.manifest import MANIFEST, Counts, Marker, manifest
+from schemas.pair_shards import write_pairs
+from schemas.pairs import LEDGER
+
+CODES = 16
+DEDUP = {"job": "dedup", "manifest": "00" * 32, "options": {}}
+WORDS = tokenizer.load()
+
+
+def example_rows(shard: int, count: int, crops: int = 2) -> pa.Table:
+    """Rows whose codes tell shard, row and crop, and whose captions tell shard, row and caption."""
+    captions = [[f"row {row} of shard {shard}, caption {i}" for i in range(1 + row % 3)] for row in range(count)]
+    codes = [[[shard, row, crop] + [7] * (CODES - 3) for crop in range(crops)] for row in range(count)]
+    return pa.table(
+        {
+            "key": [f"{shard:05d}{row:03d}" for row in range(count)],
+            "uid": ["ab" * 16] * count,
+            "captions": captions,
+            "text_tokens": [[WORDS.encode(caption) for caption in some] for some in captions],
+            "image_codes": codes,
+            "crop_boxes": [[[0.0, 0.0, 256.0, 256.0]] * crops] * count,
+        },
+        schema=examples_schema(CODES),
+    )
+
+
+def write_manifest(folder: Folder, table: str, counts: Sequence[int], lineage: Sequence[dict], options: dict) -> None:
+    markers = [
+        Marker(shard=f"{i:05d}", fingerprint="", counts=Counts(Counter({"success": n})), files=())
+        for i, n in enumerate(counts)
+    ]
+    value = manifest(
+        job="made up", table=table, options=options, inputs=[], library_versions={}, markers=markers, lineage=lineage
+    )
+    folder.write_json(MANIFEST, value)
+
+
+def write_dataset(
+    path: Path | str, counts: Sequence[int], *, lineage: Sequence[dict] = (DEDUP,), dvae: str = "d" * 64
+) -> str:
+    """A dataset of examples with shards of these sizes, as Parquet and as tars."""
+    folder = Folder(path)
+    folder.make()
+    for shard, count in enumerate(counts):
+        with Staging(folder) as staging:
+            write_examples(staging, f"{shard:05d}", example_rows(shard, count), "webdataset")
+            staging.publish()
+    options = {"vocabulary": WORDS.fingerprint, "vocab_size": WORDS.vocab_size, "dvae": dvae, "codes": CODES}
+    write_manifest(folder, "examples", counts, lineage, {**options, "image_vocab_size": 512})
+    return str(path)
+
+
+def write_pictures(path: Path, counts: Sequence[int], *, lineage: Sequence[dict] = (DEDUP,)) -> str:
+    """A dataset of pairs whose pictures are of one grey each: 10 for each shard, and one for each row."""
+    folder = Folder(path)
+    folder.make()
+    for shard, count in enumerate(counts):
+        rows = [{"key": f"{shard:05d}{row:03d}", "text": "grey", "status": "success"} for row in range(count)]
+        ledger = pa.Table.from_pylist(rows, schema=LEDGER)
+        with Staging(folder) as staging:
+            write_pairs(
+                staging,
+                f"{shard:05d}",
+                ledger,
+                lambda row, shard=shard: encode(np.full((8, 8, 3), 10 * shard + row, np.uint8), "png", 1),
+                kind="png",
+                output_format="webdataset",
+            )
+            staging.publish()
+    write_manifest(folder, "pairs", counts, lineage, {})
+    return str(path)
