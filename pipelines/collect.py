@@ -23,6 +23,7 @@ from pipelines.stages.fetch import fetch
 from pipelines.stages.fetch_img2dataset import fetch_img2dataset
 from pipelines.stages.filter import Thresholds, filter_captions, image_problem
 from pipelines.stages.open_local import open_local
+from pipelines.stages.verify_hash import HashOptions
 from pipelines.units import Done, Note
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts
@@ -43,12 +44,15 @@ class Collect:
     limits: Thresholds
     pictures: PictureOptions
     fetching: FetchOptions
+    hashes: HashOptions
     output_format: OutputFormat
     rows_per_shard: int
     types: dict[str, str] = field(default_factory=dict)
     """Types of the additional columns that came as JSON."""
     local_folder: str | None = None
     """Where the pictures are, for lists of local ones."""
+    not_saved: str | None = None
+    """An additional column of the list that is needed here and not in the ledger."""
 
     def prepare(self) -> None:
         """Load the language model, which takes half a second."""
@@ -64,10 +68,13 @@ class Collect:
                 sample_key(unit.shard, index, digits),
                 row,
                 filter_captions(row["captions"] or [], self.limits),
+                self.not_saved,
             )
             for index, row in enumerate(table.to_pylist())
         ]
-        extra = pa.schema([f.remove_metadata() for f in table.schema if f.name not in ROWS.names])
+        extra = pa.schema([f.remove_metadata() for f in table.schema if f.name not in (*ROWS.names, self.not_saved)])
+        if self.hashes.extra:
+            extra = extra.append(pa.field(self.hashes.extra, pa.string()))
         with tempfile.TemporaryFile() as spool:
             return self._finish(unit, rows, extra, spool, staging, note)
 
@@ -101,7 +108,9 @@ class Collect:
         yield from ((row, 0) for row in rows if not row.is_open)
         for index, data, problem in self._pictures(wanted):
             row = rows[index]
+            problem = problem or self.hashes.mismatch(data, row.given)
             if problem is None:
+                row.columns |= self.hashes.computed(data)
                 stored = to_stored(data, self.pictures, self._refuse)
                 row.columns |= stored.columns
                 problem = stored.problem

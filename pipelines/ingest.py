@@ -32,10 +32,11 @@ from pipelines.progress import progress
 from pipelines.report import human_bytes, print_failures, print_report
 from pipelines.stages.decode import PictureOptions
 from pipelines.stages.filter import FilterOptions
+from pipelines.stages.verify_hash import HashOptions
 from pipelines.units import DoUnits, undone
 from schemas.folder import Folder
 from schemas.lock import only_run
-from schemas.manifest import Counts, Marker, versions
+from schemas.manifest import Counts, Marker, fingerprint, versions
 from schemas.pair_shards import OutputFormat
 from schemas.pairs import ledger_schema
 
@@ -66,6 +67,7 @@ class IngestOptions:
     filtering: FilterOptions = field(default_factory=FilterOptions)
     pictures: PictureOptions = field(default_factory=PictureOptions)
     fetching: FetchOptions = field(default_factory=FetchOptions)
+    hashes: HashOptions = field(default_factory=HashOptions)
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -77,6 +79,22 @@ class IngestOptions:
             raise ValueError("--output_folder is empty; say where the dataset goes")
         if self.processes_count < 0:
             raise ValueError(f"--processes_count {self.processes_count}: expected 0 (all cores) or more")
+        if self.hashes.extra in self.source.save_additional_columns:
+            raise ValueError(
+                f"--compute_hash {self.hashes.extra}: makes a column that --save_additional_columns names as well; "
+                "leave one of them out"
+            )
+        if self.incremental_mode == "retry" and self.not_saved:
+            raise ValueError(
+                f"--incremental_mode retry: the ledger does not have the column '{self.not_saved}' of --verify_hash; "
+                "collect with it in --save_additional_columns to verify what is fetched again"
+            )
+
+    @property
+    def not_saved(self) -> str | None:
+        """A column of the list that is read and does not go into the ledger."""
+        column = self.hashes.column
+        return None if column in self.source.save_additional_columns else column
 
 
 def ingest(options: IngestOptions, flags: list[str]) -> int:
@@ -122,7 +140,7 @@ def _ingest_sample(options: IngestOptions, flags: list[str]) -> int:
 
 
 def _collect(folder: Folder, options: IngestOptions, flags: list[str]) -> tuple[Counts, list[Marker]]:
-    source, cut_every = open_source(options.source), options.number_sample_per_shard
+    source, cut_every = open_source(_columns_read(options)), options.number_sample_per_shard
     ledger_schema(pa.schema([(name, pa.null()) for name in options.source.save_additional_columns]))
     cut = {"number_sample_per_shard": cut_every, "oom_shard_count": options.oom_shard_count}
     recipe = _recipe(options, source.inputs(), {**options_json(options.source), **cut})
@@ -136,7 +154,7 @@ def _collect(folder: Folder, options: IngestOptions, flags: list[str]) -> tuple[
     plan = make_plan(
         source.rows(),
         folder,
-        recipe.identity,
+        recipe.identity if options.not_saved is None else fingerprint([recipe.identity, options.not_saved]),
         cut_every,
         first=start.first,
         digits=options.oom_shard_count,
@@ -146,6 +164,14 @@ def _collect(folder: Folder, options: IngestOptions, flags: list[str]) -> tuple[
     work = Collect(**_of_work(folder, options), types=plan.types, local_folder=source.local_folder)
     _run(folder, undone(folder, units), DoUnits(work, folder), options, flags)
     return output.finish(folder, recipe, units, before=start.before)
+
+
+def _columns_read(options: IngestOptions) -> ListOptions:
+    """The list as it is read: with the column of sums, also where that is not kept."""
+    if options.not_saved is None:
+        return options.source
+    columns = (*options.source.save_additional_columns, options.not_saved)
+    return replace(options.source, save_additional_columns=columns)
 
 
 def _collect_again(folder: Folder, options: IngestOptions, flags: list[str]) -> tuple[Counts, list[Marker]]:
@@ -169,7 +195,7 @@ def _run(folder: Folder, todo: list[Unit], do_units: DoUnits, options: IngestOpt
 
 
 def _recipe(options: IngestOptions, inputs: Sequence[Mapping[str, Any]], cut: Mapping[str, Any]) -> Recipe:
-    parts = (options.filtering.thresholds(), options.pictures, options.fetching)
+    parts = (options.filtering.thresholds(), options.pictures, options.fetching, options.hashes)
     work = {name: value for part in parts for name, value in options_json(part).items()}
     return Recipe(
         job="ingest",
@@ -187,6 +213,8 @@ def _of_work(folder: Folder, options: IngestOptions) -> dict[str, Any]:
         "limits": options.filtering.thresholds(),
         "pictures": options.pictures,
         "fetching": options.fetching,
+        "hashes": options.hashes,
+        "not_saved": options.not_saved,
         "output_format": options.output_format,
         "rows_per_shard": options.number_sample_per_shard,
     }

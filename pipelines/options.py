@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import field as dataclass_field
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -24,3 +25,20 @@ def options_json(options: Any) -> dict[str, Any]:
         else:
             found[field.name] = list(value) if isinstance(value, tuple) else value
     return found
+
+
+def words_of(flag: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    """A flag's words, also where they came as one list, as img2dataset's users type them: '["NSFW","similarity"]'.
+
+    Raises:
+        ValueError: if it begins as a list and is none of strings.
+    """
+    if len(values) != 1 or not values[0].startswith("["):
+        return values
+    try:
+        found = json.loads(values[0])
+        if not all(isinstance(word, str) for word in found):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"""{flag} {values[0]}: expected words, or a list of strings such as '["a","b"]'""") from None
+    return tuple(found)

@@ -19,13 +19,15 @@ class Record:
     def __init__(self, index: int, columns: dict[str, Any]) -> None:
         self.index = index
         self.columns = columns
+        self.given = columns
+        """What the list says of it, by column."""
         self.place: str | None = None
         """Of a local picture."""
         self._span = (0, 0)
 
     @classmethod
-    def begin(cls, index: int, key: str, row: dict[str, Any], captions: Captions) -> Self:
-        """A row of the list."""
+    def begin(cls, index: int, key: str, row: dict[str, Any], captions: Captions, not_saved: str | None = None) -> Self:
+        """A row of the list; its column `not_saved` does not go into the ledger."""
         given = row["captions"] or []
         caption = given[0] if given else None
         columns = {
@@ -38,10 +40,10 @@ class Record:
             "language_probability": captions.language and captions.language.probability,
             **dict.fromkeys(("status", "stage", "reason", "error_message")),
             "uid": uid(row["url"] or "", caption),
-            **{name: value for name, value in row.items() if name not in ROWS.names},
+            **{name: value for name, value in row.items() if name not in ROWS.names and name != not_saved},
         }
         record = cls(index, columns)
-        record.place = row["place"]
+        record.given, record.place = row, row["place"]
         if row["problem"]:
             record.give_up(NotKept("bad-row", row["problem"]))
         elif not (row["url"] or "").strip():

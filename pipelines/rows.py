@@ -43,8 +43,15 @@ def batches(rows: Iterable[Row], extras: Sequence[pa.Field] = ()) -> Iterator[pa
     while some := list(itertools.islice(rows, BATCH_ROWS)):
         columns: list[list] = [[getattr(row, name) for row in some] for name in ROWS.names]
         columns += [[r.extras[i] if r.extras else None for r in some] for i in range(len(extras))]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+        arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _array(values: list, kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:  # what JSON and names of files can spell and UTF-8 cannot
+        return pa.array([v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for v in values], kind)
 
 
 def path_inside(root: str, name: str) -> str:

@@ -117,7 +117,9 @@ def _local_runner(options: PipelineOptions, flags: list[str], processes: int) ->
 
 
 def _tell(prog: str, message: str, code: int) -> int:
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"{prog}: {message}")
+    """One line: what a damaged file holds may be in the message, and is not for a terminal to obey."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(message.split()))
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"{prog}: {shown}")
     return code
 
 

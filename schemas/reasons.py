@@ -112,6 +112,11 @@ REASONS = {
     ),
     "empty": Reason("fetch", "the answer has no bytes"),
     "too-large": Reason("fetch", "more bytes than the cap", "--max_bytes sets the cap"),
+    "hash-mismatch": Reason(
+        "fetch",
+        "the bytes have another sum than the list says",
+        "the picture was changed since the list was made; without --verify_hash it is taken as it is now",
+    ),
     "not-found": Reason("fetch", "the local file is not there", "check --image_folder"),
     "unreadable": Reason("fetch", "the local file cannot be read"),
     "not-an-image": Reason("decode", "the bytes are no picture of a known format"),

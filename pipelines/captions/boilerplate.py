@@ -7,7 +7,9 @@ ends with some patterns. Neither publishes a list; this one was read off LAION-4
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _MONTH = (
@@ -151,14 +153,21 @@ def is_mainly_boilerplate(text: str) -> bool:
     return not total or 2 * inside > total
 
 
-def _active(text: str) -> list[re.Pattern[str]]:
+@functools.lru_cache(16)  # each caption is asked about twice
+def _active(text: str) -> tuple[re.Pattern[str], ...]:
     if len(text) > _LONGEST:
-        return []
+        return ()
     low = text.lower()
-    return [family.pattern for family in _FAMILIES if any(word in low for word in family.needs)]
+    found = []
+    for family in _FAMILIES:
+        for word in family.needs:  # plain loops: a generator for each family costs more than the search
+            if word in low:
+                found.append(family.pattern)
+                break
+    return tuple(found)
 
 
-def _crop_once(text: str, patterns: list[re.Pattern[str]]) -> str:
+def _crop_once(text: str, patterns: Sequence[re.Pattern[str]]) -> str:
     start = text.lstrip(_EDGE + _CLOSING)
     head = max((found.end() for pattern in patterns if (found := pattern.match(start))), default=0)
     if head:
@@ -172,4 +181,4 @@ def _crop_once(text: str, patterns: list[re.Pattern[str]]) -> str:
 
 def _words(text: str) -> int:
     """Words with a letter in them: what is left of a file name is often just a number."""
-    return sum(any(c.isalpha() for c in word) for word in text.split())
+    return sum(word[0].isalpha() or any(c.isalpha() for c in word) for word in text.split())

@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from pipelines.fetching.addresses import AddressPolicy
-from pipelines.options import no_change_of_bytes
+from pipelines.options import no_change_of_bytes, words_of
 
 Downloader = Literal["builtin", "img2dataset"]
 AGENT = "dalle-pipelines"
@@ -51,6 +51,8 @@ class FetchOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
+        words = words_of("--disallowed_header_directives", self.disallowed_header_directives)
+        object.__setattr__(self, "disallowed_header_directives", tuple(word.lower() for word in words))
         for name in ("thread_count", "timeout", "max_bytes", "max_connections_per_host"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name} {getattr(self, name)}: expected more than 0")

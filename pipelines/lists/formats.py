@@ -97,6 +97,8 @@ def columns(
         header = next(found, [])
         if isinstance(header, str):
             raise ValueError(f"{path}: {header}")
+        if not any(header):
+            raise ValueError(f"{path}: begins with no line of column names; the list has no rows, or is damaged")
         names = [name.strip() for name in header]
     at = {name: i for i, name in enumerate(names)}
     check_columns(names, path, options)
@@ -185,10 +187,17 @@ def check_columns(found: Sequence[str], path: str, options: ListOptions) -> None
         if list(found).count(name) > 1:
             raise ValueError(f"{path}: has the column '{name}' {list(found).count(name)} times; leave one of them")
         if name not in found:
-            flag = flags.get(name, "--save_additional_columns")
-            raise ValueError(
-                f"{path}: has no column '{name}'; its columns are {', '.join(found)}; name the right one with {flag}"
-            )
+            flag = flags.get(name, "--save_additional_columns or --verify_hash")
+            advice = f"name the right one with {flag}"
+            if options.dataset and name in flags:  # a preset does not ask for their names
+                advice = f"so it is not {options.dataset}'s; give its own --dataset, or none and name its columns"
+            raise ValueError(f"{path}: has no column '{name}'; its columns are {_few(found)}; {advice}")
+
+
+def _few(names: Sequence[str]) -> str:
+    """Names for a message, also where a file that is no list gives many or long ones."""
+    told = [name if len(name) <= 40 else f"{name[:40]}…" for name in names[:30]]
+    return ", ".join(told) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
 
 
 def read_parquet_list(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.options import no_change_of_bytes
+from pipelines.options import no_change_of_bytes, words_of
 
 InputFormat = Literal[
     "txt", "csv", "tsv", "json", "jsonl", "parquet", "txt.gz", "csv.gz", "tsv.gz", "json.gz", "jsonl.gz"
@@ -15,6 +14,8 @@ Dataset = Literal[
     "cc3m", "cc12m", "laion", "coyo", "datacomp", "yfcc100m", "wit", "sbu", "redcaps", "coco", "cub", "flickr8k",
     "flickr30k", "img2dataset", "webdataset", "folder"
 ]  # fmt: skip
+
+_WITHOUT_COLUMNS: tuple[Dataset, ...] = ("sbu", "cub", "flickr8k", "flickr30k", "folder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,16 @@ class ListOptions:
     """Columns of the list to keep in the ledger and in each sample's JSON."""
 
     def __post_init__(self) -> None:
-        """Spell out JSON lists, as img2dataset's users type them: '["NSFW","similarity"]'."""
-        columns = self.save_additional_columns
-        if len(columns) == 1 and columns[0].startswith("["):
-            object.__setattr__(self, "save_additional_columns", tuple(json.loads(columns[0])))
+        """Spell out lists, as img2dataset's users type them."""
+        columns = words_of("--save_additional_columns", self.save_additional_columns)
+        object.__setattr__(self, "save_additional_columns", columns)
+        for name in ("place", "problem"):
+            if name in columns:
+                raise ValueError(
+                    f"--save_additional_columns {name}: this name has another meaning on the way; rename the column in "
+                    "the list, or leave it out"
+                )
+        if columns and self.dataset in _WITHOUT_COLUMNS:
+            raise ValueError(
+                f"--dataset {self.dataset}: has no columns beyond pictures and captions, so none is kept or verified"
+            )

@@ -30,6 +30,8 @@ class PictureOptions:
     """How pictures are stored."""
     encode_quality: int = 95
     """0 to 100 for jpg and webp; for png the compression, 0 to 9."""
+    extract_exif: bool = True
+    """Keep the original's EXIF tags in the ledger's exif, but for those that say where it was taken."""
     skip_reencode: bool = False
     """Store the fetched bytes themselves where the picture is of --encode_format, needs no resizing and shows the same
     without its EXIF and colour profile."""
@@ -73,7 +75,7 @@ def to_stored(
         columns |= {
             "original_width": picture.width,
             "original_height": picture.height,
-            "exif": picture.exif_json(),
+            "exif": picture.exif_json() if options.extract_exif else None,
         }
         if problem := refuse(picture.width, picture.height):
             return Stored(columns=columns, problem=problem)

@@ -138,7 +138,7 @@ def clean(caption: str) -> str:
 def count_words(text: str) -> int:
     """Words with a letter or digit in them; where words are not divided by spaces, each sign counts as one."""
     signs = len(_SIGNS.findall(text))
-    return signs or sum(any(c.isalnum() for c in word) for word in text.split())
+    return signs or sum(word[0].isalnum() or any(c.isalnum() for c in word) for word in text.split())
 
 
 def image_problem(width: int, height: int, limits: Thresholds) -> NotKept | None:

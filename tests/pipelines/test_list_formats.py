@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_bad_lines_are_rows_with_a_problem(tmp_path: Path, name: str, content: s
     [
         ("l.csv", "link,caption\nu,c\n", "l.csv: has no column 'url'; its columns are link, caption; name the right one with --url_col"),
         ("l.csv", "url,text\nu,c\n", "has no column 'caption'.*--caption_col"),
-        ("l.csv", "", "has no column 'url'"),
+        ("l.csv", "", "begins with no line of column names"),
         ("l.json", '[{"url": "u"},', "not the JSON expected"),
         ("l.json", '{"url": "u"}\n{"url": "v"}', "give --input_format jsonl"),
         ("l.json", '{"url": "u"}', "has no array of objects"),
@@ -197,3 +198,36 @@ def test_folder_errors(tmp_path: Path) -> None:
         folder_rows(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"no pictures .* and no captions\.jsonl"):
         folder_rows(tmp_path)
+
+
+def test_what_utf8_cannot_spell_costs_no_other_row(tmp_path: Path) -> None:
+    """Lone surrogates, which JSON can spell, and names of files that are no UTF-8."""
+    path = tmp_path / "list.jsonl"
+    path.write_text(
+        '{"url": "http://a.test/1", "caption": "a \\ud800 boat", "n": {"b": "\\udfff"}}\n'
+        '{"\\ud801": 1}\n'
+        '{"url": "http://a.test/2", "caption": "a red boat", "n": 2}\n'
+    )
+    found = read(path, save_additional_columns=("n",))
+    assert ["http://a.test/1", None, "http://a.test/2"] == [r["url"] for r in found]
+    assert (["a ? boat"], ["a red boat"]) == (found[0]["captions"], found[2]["captions"])
+    assert ('{"b": "?"}', "2") == (found[0]["n"], found[2]["n"])
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in (b"caf\xe9.jpg", b"boat.jpg"):
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).touch()
+    source = open_source(ListOptions(url_list=str(folder), dataset="folder"))
+    assert ["boat.jpg", "caf?.jpg"] == [row["url"] for batch in source.rows() for row in batch.to_pylist()]
+    assert source.inputs()
+
+
+def test_a_file_that_is_no_list_does_not_flood_the_message(tmp_path: Path) -> None:
+    """Some of its names, and how many more there are; an empty one is said to be so."""
+    path = tmp_path / "list.csv"
+    path.write_text(",".join("x" * 90 for _ in range(200)) + "\n")
+    with pytest.raises(ValueError, match=r"has no column 'url'.* and 170 more; name the right one") as raised:
+        read(path)
+    assert len(str(raised.value)) < 2000
+    path.write_text("")
+    with pytest.raises(ValueError, match="begins with no line of column names"):
+        read(path)
