@@ -9,6 +9,9 @@ report.html, on which a person checks the decisions by eye and exports decisions
 `clean/img_emb/` and `clean/metadata/` the vectors, which later runs use again. Without arguments it takes the sample's
 pairs and validation set.
 
+exact.parquet lists the pictures that are in the dataset more than once, byte for byte. They stay, unless --within takes
+out copies inside the dataset as well, exact and edited: of each group the largest picture is kept, of equals the first.
+
 --threshold is a cosine: lower finds more copies, and more pictures that only look alike. Each detector's default is
 where `benchmarks/near_duplicates.py` finds the most copies while nine in ten of what it finds are copies.
 """
@@ -29,20 +32,26 @@ import torch
 from dalle.embedders import Embedder
 from dalle.embedders.precision import fast_dtype
 from pipelines import output, run, sample_web
-from pipelines.cleaning import REFERENCES, VECTORS, Clean, CopyWithin
-from pipelines.embedding import EmbedPairs, EmbedReferences, detector, reference_units, write_references
+from pipelines.cleaning import Clean
+from pipelines.comparing import FINDINGS, VECTORS, Compare
+from pipelines.embedding import EmbedPairs, detector, say_detector
 from pipelines.options import no_change_of_bytes
 from pipelines.output import Recipe
 from pipelines.overlap import SetSummary, join_findings
 from pipelines.plan import Unit
 from pipelines.progress import progress
-from pipelines.references import Given, find_references, sha256_of
+from pipelines.reference_sets import ReferenceSetOnDisk, embed_sets, find_sets
+from pipelines.references import Given
 from pipelines.report import print_report
 from pipelines.units import DoUnits, undone
+from pipelines.within import finding
+from pipelines.within.finding import Asked, find_copies, read_copies
+from pipelines.within.numbering import Numbering
 from schemas.folder import Folder
 from schemas.lock import LOCKS, only_run
 from schemas.manifest import Counts, Marker, ancestor, fingerprint, read_manifest, versions
-from schemas.matches import Decisions, read_decisions
+from schemas.matches import WITHIN, Decisions, read_decisions
+from schemas.shards import read_parquet
 
 SAMPLE = "data/sample"
 
@@ -57,8 +66,8 @@ class DedupOptions:
     input_folder: str | None = no_change_of_bytes(default=None)
     """A pairs dataset."""
     reference: tuple[str, ...] = ()
-    """NAME=PATH of one or more reference sets: a folder of pictures, a dataset, tars, or COCO's
-    captions.json,FOLDER."""
+    """NAME=PATH of one or more reference sets: a folder of pictures, pictures, a .txt list of them, a dataset, tars,
+    COCO's captions.json,FOLDER, or earlier embeddings (clean/dedup/references/NAME, clean/img_emb)."""
     output_folder: str | None = no_change_of_bytes(default=None)
     """Where the clean dataset goes: a path or an fsspec URL."""
     detector: str = "builtin"
@@ -73,6 +82,8 @@ class DedupOptions:
     """Also take out near-copies of other pictures of the same dataset; one of each group is kept."""
     within_threshold: float | None = None
     """The cosine for that; by default the detector's."""
+    within_cells: int = 0
+    """Cells that --within searches alone: more are faster and miss more; 0: by the number of pictures."""
     incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
     """incremental: do what is missing; overwrite: start anew."""
     processes_count: int = no_change_of_bytes(default=0)
@@ -82,6 +93,14 @@ class DedupOptions:
         """Bad values fail before anything starts."""
         if self.processes_count < 0:
             raise ValueError(f"--processes_count {self.processes_count}: expected 0 (all cores) or more")
+        for name in ("floor", "within_threshold"):
+            value = getattr(self, name)
+            if value is not None and not -1 <= value <= 1:
+                raise ValueError(f"--{name} {value:g}: expected a cosine between -1 and 1")
+        if self.within_threshold is not None and not self.within:
+            raise ValueError(f"--within_threshold {self.within_threshold:g}: is for --within, which is not given")
+        if self.within_cells < 0:
+            raise ValueError(f"--within_cells {self.within_cells}: expected 0 (by the number of pictures) or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +171,10 @@ def _dedup_sample(options: DedupOptions, flags: list[str]) -> int:
         ),
         flags,
     )
-    sample_web.print_tally(web, Folder(f"{SAMPLE}/clean"))
+    if code == run.OK:
+        pairs, clean = Folder(f"{SAMPLE}/pairs"), Folder(f"{SAMPLE}/clean")
+        sample_web.print_tally(web, clean)
+        sample_web.print_recall(web, pairs, clean)
     return code
 
 
@@ -160,49 +182,98 @@ def _clean(
     job: _Job, thresholds: dict[str, float], decisions: Decisions
 ) -> tuple[Counts, list[Marker], list[SetSummary]]:
     folder, options = job.folder, job.options
-    references = {given.name: find_references(given) for given in map(Given.parse, options.reference)}
-    sums = {name: [sha256_of(one) for one in found] for name, found in references.items()}
-    recipe = _recipe(job, thresholds, decisions, sums)
+    sets = find_sets(options.reference)
+    recipe = _recipe(job, thresholds, decisions, sets)
     start = output.start(folder, recipe, options.incremental_mode)
     if start.anew:
-        for left in ("dedup", "metadata", VECTORS):
+        for left in ("dedup", "metadata", VECTORS, finding.WORK):
             folder.remove_tree(left)
     if start.notice:
         print(start.notice, file=sys.stderr)
     output.begin(folder, recipe, start)
     folder.sweep()
-    for name, found in references.items():
-        _embed_references(job, name, found, sums[name])
+    embed_sets(folder, sets, job.embedder, options.detector, job.run)
     shards = {shard["name"]: shard for shard in job.parent["shards"]}
     _embed_pairs(job, shards)
-    within: dict[str, CopyWithin] = {}
+    compared = _compare(job, thresholds, decisions, sets, shards)
     units = [Unit(shard=name, rows=Counts.of_json(shard["counts"]).rows, source="") for name, shard in shards.items()]
-    units = list(
-        recipe.units(units, [fingerprint([shards[u.shard]["files"], job.embedder.fingerprint]) for u in units])
-    )
+    units = list(recipe.units(units, compared))
+    if undone(folder, units):
+        asked = Asked(
+            threshold=_within_threshold(options, job.embedder),
+            cells=options.within_cells,
+            decisions=decisions,
+            fast=_fast(),
+        )
+        find_copies(job.pairs, folder, job.parent, compared, asked, job.run)
     work = Clean(
         pairs=job.pairs,
         folder=folder,
         shards=shards,
-        thresholds=thresholds,
-        floors={
-            name: value - _BELOW_THRESHOLD if options.floor is None else options.floor
-            for name, value in thresholds.items()
-        },
-        decisions=decisions,
-        within=within,
-        fast=fast_dtype() == torch.bfloat16,
+        numbering=Numbering.of_manifest(job.parent),
+        copies=read_copies(folder, job.parent) if options.within else None,
         kind=job.parent["options"]["encode_format"],
         output_format=job.parent["options"]["output_format"],
     )
-    job.run(folder, units, DoUnits(work, folder), "compare with the references, remove copies")
-    markers = output.read_markers(folder, units)
-    summaries = join_findings(folder, job.pairs, markers, thresholds, decisions, job.embedder.fingerprint)
+    job.run(folder, units, DoUnits(work, folder), "remove copies")
+    summaries = join_findings(folder, job.pairs, list(shards), thresholds, decisions, job.embedder.fingerprint)
     counts, markers = output.finish(folder, recipe, units)
+    folder.remove_tree(finding.WORK)
     return counts, markers, summaries
 
 
-def _recipe(job: _Job, thresholds: dict[str, float], decisions: Decisions, sums: dict[str, list[str]]) -> Recipe:
+def _compare(
+    job: _Job,
+    thresholds: dict[str, float],
+    decisions: Decisions,
+    sets: Sequence[ReferenceSetOnDisk],
+    shards: dict[str, Any],
+) -> list[str]:
+    """Compare all pictures with all references; gives what each shard's findings were made from."""
+    floor = job.options.floor
+    work = Compare(
+        pairs=job.pairs,
+        folder=job.folder,
+        thresholds=thresholds,
+        floors={name: value - _BELOW_THRESHOLD if floor is None else floor for name, value in thresholds.items()},
+        decisions=decisions,
+        fast=_fast(),
+    )
+    made_from = [
+        job.embedder.fingerprint,
+        {one.name: [one.fingerprint, thresholds[one.name], work.floors[one.name]] for one in sets},
+        decisions.to_json(""),
+        versions(*_MAKE_THE_BYTES),
+    ]
+    units = [
+        Unit(
+            shard=name,
+            rows=Counts.of_json(shard["counts"]).kept,
+            source="",
+            fingerprint=fingerprint([*made_from, shard["files"]]),
+        )
+        for name, shard in shards.items()
+    ]
+    folder = Folder(f"{job.folder}/{FINDINGS}")
+    folder.make()
+    folder.sweep()
+    job.run(folder, units, DoUnits(work, folder), "compare with the references")
+    return [unit.fingerprint for unit in units]
+
+
+def _fast() -> bool:
+    return fast_dtype() == torch.bfloat16
+
+
+def _within_threshold(options: DedupOptions, embedder: Embedder) -> float | None:
+    if not options.within:
+        return None
+    return float(embedder.threshold) if options.within_threshold is None else options.within_threshold
+
+
+def _recipe(
+    job: _Job, thresholds: dict[str, float], decisions: Decisions, sets: Sequence[ReferenceSetOnDisk]
+) -> Recipe:
     options, made = job.options, job.parent["options"]
     cut = ("number_sample_per_shard", "oom_shard_count", "encode_format", "output_format")
     return Recipe(
@@ -212,29 +283,17 @@ def _recipe(job: _Job, thresholds: dict[str, float], decisions: Decisions, sums:
         cut={name: made[name] for name in cut},
         options={
             "detector": job.embedder.fingerprint,
-            "references": {name: fingerprint(found) for name, found in sums.items()},
+            "references": {one.name: one.fingerprint for one in sets},
             "threshold": thresholds,
             "floor": options.floor,
             "decisions": fingerprint(decisions.to_json("")) if decisions.pairs else None,
             "within": options.within,
-            "within_threshold": options.within_threshold,
+            "within_threshold": _within_threshold(options, job.embedder),
+            "within_cells": options.within_cells,
         },
         versions=versions(*_MAKE_THE_BYTES),
         lineage=[*job.parent["lineage"], ancestor(job.parent)],
     )
-
-
-def _embed_references(job: _Job, name: str, references: Sequence[Any], sums: Sequence[str]) -> None:
-    folder = Folder(f"{job.folder}/{REFERENCES}/{name}")
-    folder.make()
-    folder.sweep()
-    units = reference_units(sums, job.embedder)
-    for file in folder.names():  # of an earlier run with more references
-        if file.endswith(".npy") and file[8:-4] not in {unit.shard for unit in units}:
-            folder.remove(file)
-    work = EmbedReferences(references=tuple(references), detector=job.options.detector)
-    job.run(folder, units, DoUnits(work, folder), f"embed the references {name}")
-    write_references(folder, references, sums)
 
 
 def _embed_pairs(job: _Job, shards: dict[str, Any]) -> None:
@@ -252,6 +311,7 @@ def _embed_pairs(job: _Job, shards: dict[str, Any]) -> None:
     ]
     work = EmbedPairs(pairs=job.pairs, detector=job.options.detector)
     job.run(folder, units, DoUnits(work, folder), "embed the pictures")
+    say_detector(folder, job.embedder)
 
 
 def _thresholds(options: DedupOptions, embedder: Embedder) -> dict[str, float]:
@@ -287,11 +347,21 @@ def _report(job: _Job, counts: Counts, markers: list[Marker], summaries: list[Se
         for s in summaries
     }
     facts |= {
+        "copies inside the dataset": _say_within(job, counts),
         "dataset": job.folder,
         "rate": f"{counts.rows / seconds:,.1f} rows/s, {seconds:,.1f} s in all",
         "look at": f"{job.folder}/dedup/denylist.parquet",
     }
     print_report("dedup", counts, facts)
+
+
+def _say_within(job: _Job, counts: Counts) -> str:
+    exact = read_parquet(job.folder, finding.EXACT_FILE, ["key"]).num_rows
+    said = f"{exact:,} pictures have the same bytes as an earlier one"
+    if not job.options.within:
+        return f"{said}; they stay, --within takes them and edited copies out"
+    gone = {word: counts.reasons["dedup", word] for word in WITHIN}
+    return f"{said}; " + ", ".join(f"{n:,} removed as {word}" for word, n in gone.items())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,11 +13,12 @@ import torch
 
 from dalle.embedders import Embedder, load_detector
 from pipelines.duplicates import ReferenceSet
+from pipelines.earlier import TABLE, Earlier
 from pipelines.plan import Unit
 from pipelines.references import Reference
 from pipelines.stages.embed import embed
 from pipelines.units import Done, Note
-from schemas.embeddings import embeddings_name, read_vectors, write_vectors
+from schemas.embeddings import DETECTOR_FILE, embeddings_name, read_vectors, write_vectors
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts, fingerprint
 from schemas.pair_shards import read_pictures
@@ -27,7 +28,6 @@ from schemas.shards import read_parquet, shard_digits, shard_name, write_parquet
 REFERENCES_AT_ONCE = 500
 """References whose vectors are one file."""
 REFERENCE_TABLE = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("caption", pa.string())])
-_TABLE = "references.parquet"
 _NOTE_EVERY = 64
 
 
@@ -91,13 +91,39 @@ def reference_units(sha256s: Sequence[str], embedder: Embedder) -> list[Unit]:
     ]
 
 
-def write_references(folder: Folder, references: Sequence[Reference], sha256s: Sequence[str]) -> None:
-    """Say beside the vectors whose they are."""
-    columns = [[r.id for r in references], list(sha256s), [r.caption for r in references]]
-    table = pa.Table.from_arrays([pa.array(column, pa.string()) for column in columns], schema=REFERENCE_TABLE)
+def write_references(
+    folder: Folder, references: Sequence[Reference], sha256s: Sequence[str], embedder: Embedder
+) -> None:
+    """Say beside the vectors whose they are, and whose work."""
+    _write_table(folder, [[r.id for r in references], list(sha256s), [r.caption for r in references]])
+    say_detector(folder, embedder)
+
+
+def take_over(folder: Folder, earlier: Earlier, embedder: Embedder) -> None:
+    """Put vectors that were made earlier where references' own would be.
+
+    Raises:
+        ValueError: if they are another detector's, or damaged.
+    """
+    ids, sha256s, captions, vectors = earlier.load(embedder)
     with Staging(folder) as staging:
-        with staging.file(_TABLE) as file:
-            write_parquet(file, [table], table.schema)
+        with staging.file(embeddings_name(shard_name(0))) as file:
+            write_vectors(file, vectors)
+        staging.publish()
+    _write_table(folder, [ids, sha256s, captions])
+    say_detector(folder, embedder)
+
+
+def say_detector(folder: Folder, embedder: Embedder) -> None:
+    """Beside vectors, for who wants to use them later."""
+    folder.write_json(DETECTOR_FILE, {"detector": embedder.fingerprint})
+
+
+def _write_table(folder: Folder, columns: Sequence[Sequence[str]]) -> None:
+    arrays = [pa.array(column, pa.string()) for column in columns]
+    with Staging(folder) as staging:
+        with staging.file(TABLE) as file:
+            write_parquet(file, [pa.Table.from_arrays(arrays, schema=REFERENCE_TABLE)], REFERENCE_TABLE)
         staging.publish()
 
 
@@ -107,7 +133,7 @@ def read_references(folder: Folder, name: str, threshold: float) -> ReferenceSet
     Raises:
         ValueError: if a file of it is damaged.
     """
-    table = read_parquet(folder, _TABLE)
+    table = read_parquet(folder, TABLE)
     files = sorted(file for file in folder.names() if file.startswith("img_emb_") and file.endswith(".npy"))
     vectors = np.concatenate([read_vectors(folder, file) for file in files])
     if len(vectors) != table.num_rows:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.cleaning import FINDINGS, REFERENCES
+from pipelines.cleaning import denylist_name
+from pipelines.comparing import FINDINGS, REFERENCES, matches_name, nearest_name
 from pipelines.duplicates import ReferenceSet
 from pipelines.embedding import read_references
 from schemas.folder import Folder, Staging
@@ -42,23 +43,25 @@ class SetSummary:
 def join_findings(
     folder: Folder,
     pairs: Folder,
-    markers: Sequence[Marker],
+    shards: Sequence[str],
     thresholds: Mapping[str, float],
     decisions: Decisions,
     detector: str,
 ) -> list[SetSummary]:
     """Write matches, nearest, denylist, decisions and the overlap of each set; memory does not grow with the shards."""
-    shards = [marker.shard for marker in markers]
     removed: Counter[str] = Counter()
     overlap: dict[str, set[str]] = {name: set() for name in thresholds}
-    for marker in markers:
-        for name, found in marker.run["overlap"].items():
+    for shard in shards:
+        for name, found in Marker.read(Folder(f"{folder}/{FINDINGS}"), shard).run["overlap"].items():
             overlap[name].update(found)
     sets = [read_references(Folder(f"{folder}/{REFERENCES}/{name}"), name, t) for name, t in thresholds.items()]
     with Staging(folder) as staging:
-        for what, name, schema in (("matches", MATCHES_FILE, MATCHES), ("denylist", DENYLIST_FILE, DENYLIST)):
-            with staging.file(name) as file:
-                write_parquet(file, _all(folder, what, shards, schema, removed), schema)
+        with staging.file(MATCHES_FILE) as file:
+            matches = (f"{FINDINGS}/{matches_name(shard)}" for shard in shards)
+            write_parquet(file, _all(folder, matches, MATCHES), MATCHES)
+        with staging.file(DENYLIST_FILE) as file:
+            denylist = (denylist_name(shard) for shard in shards)
+            write_parquet(file, _counted(_all(folder, denylist, DENYLIST), removed), DENYLIST)
         with staging.file(NEAREST_FILE) as file:
             write_parquet(file, (_nearest(folder, pairs, shards, given) for given in sets), NEAREST)
         for given in sets:
@@ -72,15 +75,17 @@ def join_findings(
     ]
 
 
-def _all(
-    folder: Folder, what: str, shards: Sequence[str], schema: pa.Schema, removed: Counter[str]
-) -> Iterator[pa.Table]:
-    for shard in shards:
-        table = read_parquet(folder, f"{FINDINGS}/{what}_{shard}.parquet")
-        if what == "denylist":
-            removed.update(table["reference_set"].to_pylist())
+def _all(folder: Folder, names: Iterable[str], schema: pa.Schema) -> Iterator[pa.Table]:
+    for name in names:
+        table = read_parquet(folder, name)
         if table.num_rows:
             yield table.cast(schema)
+
+
+def _counted(tables: Iterable[pa.Table], removed: Counter[str]) -> Iterator[pa.Table]:
+    for table in tables:
+        removed.update(table["reference_set"].to_pylist())
+        yield table
 
 
 def _nearest(folder: Folder, pairs: Folder, shards: Sequence[str], given: ReferenceSet) -> pa.Table:
@@ -89,7 +94,7 @@ def _nearest(folder: Folder, pairs: Folder, shards: Sequence[str], given: Refere
     best = np.full(count, -np.inf, np.float32)
     rows, places = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
     for place, shard in enumerate(shards):
-        with folder.open(f"{FINDINGS}/nearest_{given.name}_{shard}.npy") as file:
+        with folder.open(f"{FINDINGS}/{nearest_name(given.name, shard)}") as file:
             found = np.lib.format.read_array(file, allow_pickle=False)
         greater = (found["row"] >= 0) & (found["similarity"] > best)
         best[greater], rows[greater], places[greater] = found["similarity"][greater], found["row"][greater], place

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any, cast
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from pipelines.lists.files import list_files
 from pipelines.lists.local_pictures import PictureFolder
 from schemas.folder import Folder
-from schemas.manifest import MANIFEST
+from schemas.manifest import MANIFEST, read_manifest
+from schemas.pair_shards import PICTURES as STORED
+from schemas.pairs import SUCCESS
+from schemas.shards import read_parquet
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif", "heic")
 """What a picture's name ends with."""
@@ -21,18 +28,23 @@ PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif", "
 
 @dataclass(frozen=True)
 class Reference:
-    """One reference picture: some bytes of a file."""
+    """One reference picture: some bytes of a file, or a row of a Parquet file."""
 
     id: str
     """Its file's name with extension; its path in the set where two files have the same name."""
     file: str
     offset: int = 0
+    """In bytes, or rows."""
     size: int = -1
     """-1: to the end."""
     caption: str = ""
+    column: str = ""
+    """Of the Parquet file, where it is one."""
 
     def read(self) -> bytes:
         """Its bytes as they lie there."""
+        if self.column:
+            return cast(bytes, _column(self.file, self.column)[self.offset].as_py())
         with fsspec.open(self.file, "rb") as file:
             file.seek(self.offset)
             return cast("IO[bytes]", file).read(self.size)
@@ -66,35 +78,79 @@ class Given:
 def find_references(given: Given) -> list[Reference]:
     """All pictures of a set, by their id.
 
-    The path is a folder of pictures (captions beside them or in captions.jsonl), a dataset of ours, a tar or a glob of
-    tars, or `captions.json,FOLDER`: COCO's captions and the folder of their pictures.
+    The path is a folder of pictures (captions in captions.jsonl), a picture or a glob of pictures, a text file with a
+    picture's path in each line, a dataset of ours, a tar or a glob of tars, or `captions.json,FOLDER`: COCO's captions
+    and the folder of their pictures.
 
     Raises:
         ValueError: if it holds no pictures.
         OSError: if it cannot be read.
     """
+    extension = given.path.rsplit(".", 1)[-1].lower()
     if ".json," in given.path:
         found = _coco(*given.path.split(",", 1))
-    elif given.path.endswith(".tar"):
-        found = list(_tars(_expand(given.path)))
+    elif extension == "tar":
+        found = list(_tars(list_files(given.path, ["tar"])))
+    elif extension in PICTURES:
+        found = [Reference(path, path) for path in list_files(given.path, PICTURES)]
+    elif extension == "txt":
+        found = list(_list(given.path))
     else:
         fs, root = fsspec.core.url_to_fs(given.path)
         if not fs.exists(root):
             raise FileNotFoundError(2, "No such file or directory", given.path)
         if not fs.isdir(root):
             raise ValueError(
-                f"--reference {given.name}={given.path}: is no folder; expected a folder of pictures, a dataset, tars, "
-                "or COCO's captions.json,FOLDER"
+                f"--reference {given.name}={given.path}: is no folder; expected a folder of pictures, pictures, a .txt "
+                "list of them, a dataset, tars, earlier embeddings, or COCO's captions.json,FOLDER"
             )
         folder = Folder(given.path)
         if folder.exists(MANIFEST):
-            tars = [f"{given.path.rstrip('/')}/{name}" for name in folder.names() if name.endswith(".tar")]
-            found = list(_tars(tars))
+            found = list(_dataset(folder))
         else:
-            found = list(_folder(given.path))
+            tars = [f"{given.path.rstrip('/')}/{name}" for name in folder.names() if name.endswith(".tar")]
+            found = list(_tars(tars) if tars else _folder(given.path))
     if not found:
         raise ValueError(f"--reference {given.name}={given.path}: holds no pictures")
     return sorted(_unique(found), key=lambda reference: reference.id)
+
+
+def _dataset(folder: Folder) -> Iterator[Reference]:
+    manifest = read_manifest(folder)
+    if manifest["table"] != "pairs":
+        raise ValueError(f"{folder}: its table is '{manifest['table']}', expected 'pairs': a dataset of pictures")
+    for shard in (shard["name"] for shard in manifest["shards"]):
+        if folder.exists(f"{shard}.tar"):
+            yield from _tars([f"{folder.url.rstrip('/')}/{shard}.tar"])
+            continue
+        name = f"{shard}.parquet"
+        kind = _stored(folder, name)
+        address = f"{folder.url.rstrip('/')}/{name}"
+        for row, each in enumerate(read_parquet(folder, name, ["key", "caption", "status"]).to_pylist()):
+            if each["status"] == SUCCESS:
+                yield Reference(f"{each['key']}.{kind}", address, row, caption=each["caption"] or "", column=kind)
+
+
+def _stored(folder: Folder, name: str) -> str:
+    with folder.open(name) as file:
+        names = pq.read_schema(cast(Any, file)).names
+    if not (found := [column for column in STORED if column in names]):
+        raise ValueError(f"{folder.path(name)}: has no column of pictures, and there is no tar beside it")
+    return found[0]
+
+
+@functools.lru_cache(2)
+def _column(file: str, column: str) -> pa.ChunkedArray:
+    """References are read in order, so each file is read once."""
+    with fsspec.open(file, "rb") as opened:
+        return pq.read_table(cast(Any, opened), columns=[column])[column]
+
+
+def _list(path: str) -> Iterator[Reference]:
+    with fsspec.open(path, "rt") as file:
+        for line in cast("IO[str]", file):
+            if name := line.strip():
+                yield Reference(name, name)
 
 
 def _folder(path: str) -> Iterator[Reference]:
@@ -138,18 +194,15 @@ def _coco(path: str, pictures: str) -> list[Reference]:
             images = [(str(image["file_name"]), captions.get(image["id"], "")) for image in value["images"]]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({error!r})") from None
+    fs, root = fsspec.core.url_to_fs(pictures)
+    if not fs.isdir(root):
+        raise ValueError(f"--reference …={path},{pictures}: {pictures} is no folder; expected that of the pictures")
     folder = PictureFolder(pictures)
     found = [(name, folder.find(name), caption) for name, caption in images]
     missing = [name for name, place, _ in found if place is None]
     if missing:
         raise ValueError(f"{pictures}: {len(missing)} pictures of {path} are not there, first {missing[0]}")
     return [Reference(name, f"{pictures.rstrip('/')}/{place}", caption=caption) for name, place, caption in found]
-
-
-def _expand(path: str) -> list[str]:
-    fs, root = fsspec.core.url_to_fs(path)
-    found = sorted(fs.glob(root)) if "*" in root or "{" in root else [root]
-    return [fs.unstrip_protocol(name) for name in found]
 
 
 def _unique(found: Sequence[Reference]) -> list[Reference]:
@@ -160,7 +213,7 @@ def _unique(found: Sequence[Reference]) -> list[Reference]:
             twice = next(r for n, r in enumerate(found) if r.id in {other.id for other in found[:n]})
             raise ValueError(f"{twice.file}: the reference '{twice.id}' is there twice; names must be different")
         return list(found)
-    return [Reference(name, r.file, r.offset, r.size, r.caption) for name, r in zip(names, found, strict=True)]
+    return [replace(reference, id=name) for name, reference in zip(names, found, strict=True)]
 
 
 def sha256_of(reference: Reference) -> str:

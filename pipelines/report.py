@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.manifest import Counts
+from schemas.matches import WITHIN
 from schemas.reasons import REASONS, STATUS_OF_STAGE
 
 _SHOWN = 8
@@ -49,7 +50,7 @@ def print_report(title: str, counts: Counts, facts: Mapping[str, Any], console: 
             if STATUS_OF_STAGE.get(stage, "removed") in statuses
         ]
         for n, stage, reason in sorted(found, key=lambda f: (-f[0], f[1:])):
-            meaning = REASONS[reason].meaning if reason in REASONS else ""
+            meaning = REASONS[reason].meaning if reason in REASONS else WITHIN.get(reason, "")
             add(f"  {stage}: {reason}", n, meaning)
     console.print(table)
     for name, value in facts.items():

@@ -22,6 +22,10 @@ METADATA = pa.schema(
 """Of the pictures whose vectors a shard holds, in their order."""
 
 
+DETECTOR_FILE = "detector.json"
+"""Beside vectors: which detector made them."""
+
+
 def embeddings_name(shard: str) -> str:
     """The file of a shard's vectors."""
     return f"img_emb_{shard}.npy"
@@ -48,6 +52,27 @@ def read_vectors(folder: Folder, name: str) -> np.ndarray:
             return np.lib.format.read_array(file, allow_pickle=False).astype(np.float32)
         except (ValueError, EOFError, OSError) as error:
             raise ValueError(f"{folder.path(name)}: not a whole file of vectors ({error}); make it again") from None
+
+
+def read_some_vectors(folder: Folder, name: str, rows: np.ndarray) -> np.ndarray:
+    """[N, D] float32: some rows of a file of vectors, without reading all of it.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    with folder.open(name) as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            (_, dimension), _, kind = header(file)
+            start = file.tell()
+            found = np.empty((len(rows), dimension), kind)
+            for place, row in enumerate(rows.tolist()):
+                file.seek(start + row * dimension * kind.itemsize)
+                found[place] = np.frombuffer(file.read(dimension * kind.itemsize), kind)
+        except (ValueError, EOFError, OSError) as error:
+            raise ValueError(f"{folder.path(name)}: not a whole file of vectors ({error}); make it again") from None
+    return found.astype(np.float32)
 
 
 def similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ REASON = "copy-of-"
 """Before a reference set's name: the ledger's `reason` of a row that was removed because of it."""
 WITHIN = {"exact-copy": "the same picture, byte for byte", "near-copy": "the same picture, edited"}
 """The ledger's `reason` of a row that was removed because of another row."""
+WITHIN_SET = "within"
+"""What stands for the reference set then."""
 
 
 def _field(name: str, kind: pa.DataType, description: str, unit: str = "") -> pa.Field:
@@ -48,6 +50,29 @@ DENYLIST = pa.schema(
     ]
 )
 """What was taken out; with `--within`, the set is `within` and the reference the key of the picture that was kept."""
+
+
+EXACT_COPIES = pa.schema(
+    [
+        _KEY,
+        _field("first_key", pa.string(), "key of the first picture of the dataset whose file has the same bytes"),
+        _field("sha256", pa.string(), "of the bytes as fetched", "hex"),
+    ]
+)
+"""Pictures that are in the dataset more than once, byte for byte; they are taken out with `--within`."""
+
+
+def denied(
+    row: Mapping[str, Any], reference_set: str, reference_id: str, similarity: float, decided_by: str
+) -> dict[str, Any]:
+    """The denylist's entry of a row of the ledger."""
+    return {
+        **{column: row[column] for column in ("key", "uid", "url", "sha256")},
+        "reference_set": reference_set,
+        "reference_id": reference_id,
+        "similarity": similarity,
+        "decided_by": decided_by,
+    }
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """A small web of our own: drawn scenes with captions, served on this machine, with known troubles planted.
 
 `build` draws it into a folder (a seed decides everything), `serve` serves it, `print_tally` says for each planted
-trouble how many were caught. So the main command has something to collect right after the install, and every filter
-is shown at work on cases whose right outcome is known.
+trouble how many were caught, `print_recall` for each kind of edit how many copies of validation pictures were found.
+So the main command has something to collect right after the install, and every filter is shown at work on cases whose
+right outcome is known.
 """
 
 from pipelines.sample_web.making import SampleWeb, build
+from pipelines.sample_web.recall import print_recall
 from pipelines.sample_web.server import serve
 from pipelines.sample_web.tally import print_tally
 
-__all__ = ["SampleWeb", "build", "print_tally", "serve"]
+__all__ = ["SampleWeb", "build", "print_recall", "print_tally", "serve"]

@@ -29,7 +29,7 @@ from schemas.manifest import fingerprint
 
 HOSTS = ("photos.sample.test", "cdn.sample.test", "blog.sample.test")
 CLOSED_HOST, OPT_OUT_HOST = "closed.sample.test", "private.sample.test"
-VERSION = 1
+VERSION = 2
 """Raised when the same seed gives another web."""
 
 _FIRST_ROWS = 100
@@ -82,7 +82,7 @@ class SampleWeb:
         return self.folder / "validation"
 
     def planted(self) -> list[dict[str, Any]]:
-        """For each row of the list: its trouble, and a thumbnail of how it should look."""
+        """For each row of the list: its trouble, a thumbnail of how it should look, of what it is a copy and how."""
         return [json.loads(line) for line in (self.folder / "planted.jsonl").open()]
 
 
@@ -96,6 +96,13 @@ class _Page:
     file: str | None = None
     scene: int = 0
     number: int = 0
+    of: str | None = None
+    """Of a copy: the other link, or the validation picture."""
+
+    @property
+    def edit(self) -> str | None:
+        """What was done to a copy."""
+        return pictures.edit_of(self.number) if self.trouble.startswith("edited copy") else None
 
 
 def build(folder: str | os.PathLike[str], seed: int = 0) -> SampleWeb:
@@ -116,7 +123,16 @@ def build(folder: str | os.PathLike[str], seed: int = 0) -> SampleWeb:
     out.write("list.jsonl", _lines({"url": p.url, "caption": p.caption} for p in pages))
     out.write(
         "planted.jsonl",
-        _lines({"url": p.url, "trouble": p.trouble, "looks": thumbnails.get(p.file or "")} for p in pages),
+        _lines(
+            {
+                "url": p.url,
+                "trouble": p.trouble,
+                "looks": thumbnails.get(p.file or ""),
+                "of": p.of,
+                "edit": p.edit,
+            }
+            for p in pages
+        ),
     )
     captions = ({"file": _validation_file(n), "captions": describe(_validation(seed, n), 5)} for n in range(VALIDATION))
     out.write("validation/captions.jsonl", _lines(captions))
@@ -135,6 +151,7 @@ def _pages(seed: int, rng: np.random.Generator) -> Iterator[_Page]:
             name = f"{trouble.name.replace(' ', '-')}-{number:03d}.{kind}"
             url, file = f"http://{host}/pictures/{name}", name
             caption: str | None = describe(compose(scene))[0]
+            of = None
             match trouble.name:
                 case "unknown host":
                     url, file = f"http://nowhere-{number}.invalid/{name}", ""
@@ -155,13 +172,17 @@ def _pages(seed: int, rng: np.random.Generator) -> Iterator[_Page]:
                 case "boilerplate caption":
                     caption = BOILERPLATE_CAPTIONS[number]
                 case "exact copy of another link" | "edited copy of another link":
-                    scene = good[7 * number % len(good)].scene
+                    original = good[7 * number % len(good)]
+                    scene, of = original.scene, original.url
+                    if trouble.name.startswith("exact"):  # the same file, so of the same kind
+                        file = f"{name.rpartition('.')[0]}.{of.rpartition('.')[2]}"
+                        url = f"http://{host}/pictures/{file}"
                 case "exact copy of a validation picture" | "edited copy of a validation picture":
-                    scene = number % VALIDATION
+                    scene, of = number % VALIDATION, _validation_file(number % VALIDATION)
                 case name_ if name_ in _ANSWERS:
                     answer = _ANSWERS[name_]
                     url, file = f"http://{host}/{answer}/{name}", name if answer == "noai" else ""
-            page = _Page(trouble.name, url, caption, file or None, scene, number)
+            page = _Page(trouble.name, url, caption, file or None, scene, number, of)
             good += [page] if trouble.name == GOOD else []
             yield page
 

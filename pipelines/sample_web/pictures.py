@@ -95,9 +95,14 @@ ODD: dict[str, Callable[[np.ndarray, int], bytes]] = {
 """Files that must be shown right, from pixels and a running number."""
 
 
+def edit_of(number: int) -> str:
+    """The edit of a planted copy, by its running number."""
+    return _MILD[number % len(_MILD)]
+
+
 def edited(pixels: np.ndarray, number: int, seed: int) -> tuple[np.ndarray, str]:
     """A copy as somebody else would post it, and the name of the edit."""
-    name = _MILD[number % len(_MILD)]
+    name = edit_of(number)
     edit = EDITS[name]
     strength = edit.strengths[(number // len(_MILD)) % min(2, len(edit.strengths))]
     return edit.apply(pixels, strength, np.random.default_rng([seed, number])), name

@@ -15,9 +15,12 @@ from pipelines.sample_web.pictures import thumbnail, thumbnail_distance
 from pipelines.sample_web.troubles import TROUBLES, Trouble
 from schemas.folder import Folder
 from schemas.manifest import read_manifest
+from schemas.matches import WITHIN_SET
 from schemas.pair_shards import read_ledger, read_pictures
 from schemas.pairs import SUCCESS
+from schemas.shards import read_parquet
 
+_DENYLIST = "dedup/denylist.parquet"
 _LOOKS_RIGHT = 6.0
 """Grey levels by which an 8 x 8 thumbnail may differ: re-encoding moves it by about 1, a turn by 20 and more."""
 
@@ -28,11 +31,20 @@ def tally(web: SampleWeb, pairs: Folder) -> dict[str, tuple[int, Counter[str]]]:
     caught: dict[str, int] = defaultdict(int)
     fates: dict[str, Counter[str]] = defaultdict(Counter)
     expected = {trouble.name: trouble for trouble in TROUBLES}
+    because = _because(pairs)
+    copies: dict[str, set[str]] = defaultdict(set)
+    for planted in web.planted():
+        if planted["of"]:
+            copies[planted["of"]].add(rows[planted["url"]]["key"])
     for planted in web.planted():
         row = rows[planted["url"]]
         fate = str(row["reason"] or "kept")
         right = fate in expected[planted["trouble"]].caught_as
-        if not expected[planted["trouble"]].caught_as and row["status"] == SUCCESS:
+        if planted["of"] in rows and because.get(rows[planted["of"]]["key"]) == row["key"]:
+            right, fate = True, "kept, the other goes"  # the larger or the first one stays, which may be the copy
+        elif because.get(row["key"]) in copies[planted["url"]]:
+            right, fate = True, f"{fate}, the other stays"
+        elif not expected[planted["trouble"]].caught_as and row["status"] == SUCCESS:
             right = thumbnail_distance(looks[row["key"]], planted["looks"]) < _LOOKS_RIGHT
             fate = "kept, looks right" if right else "kept, looks wrong"
         caught[planted["trouble"]] += right
@@ -59,7 +71,15 @@ def _spell(trouble: Trouble, caught: int, fates: Counter[str]) -> tuple[str, str
     how = ", ".join(f"{fate} {n}" for fate, n in sorted(fates.items(), key=lambda f: (-f[1], f[0])))
     if trouble.handled_by == "ingest" or caught:
         return str(caught), how
-    return "-", f"not yet handled ({how})"
+    return "-", f"{trouble.handled_by} handles it ({how})"
+
+
+def _because(pairs: Folder) -> dict[str, str]:
+    """Of the pictures that went as copies inside the dataset, the one that stayed; by key."""
+    if not pairs.exists(_DENYLIST):
+        return {}
+    denied = read_parquet(pairs, _DENYLIST, ["key", "reference_set", "reference_id"]).to_pylist()
+    return {row["key"]: row["reference_id"] for row in denied if row["reference_set"] == WITHIN_SET}
 
 
 def _outcome(pairs: Folder) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:

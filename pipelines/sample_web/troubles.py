@@ -14,7 +14,7 @@ class Trouble:
     caught_as: tuple[str, ...] = ()
     """Reasons in the ledger that are right; none means that the row is to be kept, with the right pixels."""
     handled_by: str = "ingest"
-    """The job that catches it; `later` while none does."""
+    """What catches it: `ingest`, or the command that does."""
 
 
 GOOD = "good"
@@ -61,10 +61,10 @@ TROUBLES = (
     Trouble("X-Robots-Tag opt-out", 4, ("opted-out",)),
     Trouble("robots.txt", 4, ("robots-txt",)),
     # copies
-    Trouble("exact copy of another link", 12, ("exact-copy",), "later"),
-    Trouble("edited copy of another link", 24, ("near-copy",), "later"),
-    Trouble("exact copy of a validation picture", 10, ("copy-of-validation",), "later"),
-    Trouble("edited copy of a validation picture", 50, ("copy-of-validation",), "later"),
+    Trouble("exact copy of another link", 12, ("exact-copy",), "dedup --within"),
+    Trouble("edited copy of another link", 24, ("near-copy",), "dedup --within"),
+    Trouble("exact copy of a validation picture", 10, ("copy-of-validation",), "dedup"),
+    Trouble("edited copy of a validation picture", 50, ("copy-of-validation",), "dedup"),
 )
 
 SHORT_CAPTIONS = ("a boat", "Image", "red ball", "boats", "fish", "my cat", "x y z", "sunset!", "big tree", "Home")

@@ -57,7 +57,8 @@ def decide(
             copies[row, reference] = Copy(row, reference, value, THRESHOLD)
     by_bytes: dict[str, list[int]] = {}
     for number, sha256 in enumerate(given.sha256s):
-        by_bytes.setdefault(sha256, []).append(number)
+        if sha256:  # of earlier embeddings it may be unknown
+            by_bytes.setdefault(sha256, []).append(number)
     for row, own in enumerate(sha256s):
         for reference in by_bytes.get(own or "", ()):
             copies[row, reference] = Copy(row, reference, _alike(vectors, given, row, reference), EXACT)

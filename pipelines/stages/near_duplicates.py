@@ -7,24 +7,17 @@ stored vectors. So the result does not depend on the product, its threads or its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import faiss
 import numpy as np
 import torch
 
 from pipelines.duplicates import Found
-from schemas.embeddings import similarity
+from pipelines.products import MARGIN, exact, products
 
 MOST = 10
 """References of a set that are kept for a picture."""
 
 _BLOCK = 512
 """Pictures in one product."""
-_MARGIN = {True: 0.008, False: 1e-5}
-"""By whether the product is bfloat16's: its inputs lose up to 2^-9 each and its output another, of unit vectors."""
-_AT_ONCE = 1 << 16
-"""Pairs computed anew together."""
 
 
 def search(vectors: np.ndarray, references: np.ndarray, floor: float, *, fast: bool) -> Found:
@@ -42,13 +35,12 @@ def search(vectors: np.ndarray, references: np.ndarray, floor: float, *, fast: b
     best_row = np.full(len(flat), -1, np.int64)
     none = np.zeros(0, np.int64)
     pairs = [(none, none, none.astype(np.float32))]
-    blocks = _by_bfloat16(vectors, flat) if fast else _by_faiss(vectors, flat)
-    for start, product in blocks:
-        margin = _MARGIN[fast]
-        rows, columns = product.above(floor - margin)
-        pairs.append(_exact(vectors, flat, rows + start, columns, floor))
-        rows, columns = product.greatest(best - margin, 2 * margin)
-        rows, columns, values = _exact(vectors, flat, rows + start, columns, -np.inf)
+    margin = MARGIN[fast]
+    for start, _, product in products(vectors, flat, fast=fast, block=_BLOCK):
+        rows, columns = (places.numpy() for places in torch.nonzero(product >= floor - margin, as_tuple=True))
+        pairs.append(exact(vectors, flat, rows + start, columns, floor))
+        rows, columns = _greatest(product, best - margin, 2 * margin)
+        rows, columns, values = exact(vectors, flat, rows + start, columns, -np.inf)
         _keep_greatest(best, best_row, rows, columns, values)
     rows, columns, values = (np.concatenate(part) for part in zip(*pairs, strict=True))
     rows, refs, values = _best_view(rows, columns // views, values)
@@ -63,17 +55,6 @@ def most_alike(found: Found) -> tuple[np.ndarray, np.ndarray]:
     rank = np.arange(len(found.rows)) - starts + 1
     chosen = np.flatnonzero(rank <= MOST)
     return chosen, rank[chosen]
-
-
-def _exact(
-    vectors: np.ndarray, flat: np.ndarray, rows: np.ndarray, columns: np.ndarray, floor: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    values = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        values[part] = similarity(vectors[rows[part]], flat[columns[part]])
-    kept = values >= floor
-    return rows[kept], columns[kept], values[kept]
 
 
 def _best_view(rows: np.ndarray, refs: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -100,33 +81,10 @@ def _keep_greatest(
     best_row[columns[greater]] = rows[greater]
 
 
-class _Product:
-    """Cosines of a block of pictures with all references, [n, R V], as good as the product is."""
-
-    def __init__(self, values: torch.Tensor) -> None:
-        self._values = values
-
-    def above(self, cut: float) -> tuple[np.ndarray, np.ndarray]:
-        rows, columns = torch.nonzero(self._values >= cut, as_tuple=True)
-        return rows.numpy(), columns.numpy()
-
-    def greatest(self, at_least: np.ndarray, slack: float) -> tuple[np.ndarray, np.ndarray]:
-        """Of each column that reaches `at_least` the values within `slack` of its greatest."""
-        greatest = self._values.amax(0).float()
-        columns = torch.nonzero(greatest >= torch.from_numpy(at_least)).flatten()
-        part = self._values[:, columns]
-        rows, picked = torch.nonzero(part >= (greatest[columns] - slack).to(part.dtype), as_tuple=True)
-        return rows.numpy(), columns[picked].numpy()
-
-
-@torch.inference_mode()
-def _by_bfloat16(vectors: np.ndarray, flat: np.ndarray) -> Iterator[tuple[int, _Product]]:
-    references = torch.from_numpy(flat).bfloat16().T
-    for start in range(0, len(vectors), _BLOCK):
-        yield start, _Product(torch.from_numpy(vectors[start : start + _BLOCK]).bfloat16() @ references)
-
-
-def _by_faiss(vectors: np.ndarray, flat: np.ndarray) -> Iterator[tuple[int, _Product]]:
-    for start in range(0, len(vectors), _BLOCK):
-        values = faiss.pairwise_distances(vectors[start : start + _BLOCK], flat, faiss.METRIC_INNER_PRODUCT)
-        yield start, _Product(torch.from_numpy(values))
+def _greatest(product: torch.Tensor, at_least: np.ndarray, slack: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of each column that reaches `at_least` the values within `slack` of its greatest."""
+    greatest = product.amax(0).float()
+    columns = torch.nonzero(greatest >= torch.from_numpy(at_least)).flatten()
+    part = product[:, columns]
+    rows, picked = torch.nonzero(part >= (greatest[columns] - slack).to(part.dtype), as_tuple=True)
+    return rows.numpy(), columns[picked].numpy()

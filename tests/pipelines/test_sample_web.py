@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from pipelines.sample_web import build
-from pipelines.sample_web.making import _pages
+from pipelines.sample_web.making import VERSION, _content, _pages
 from pipelines.sample_web.pictures import thumbnail_distance
+from pipelines.sample_web.recall import EXACT, recall
 from pipelines.sample_web.tally import tally
 from pipelines.sample_web.troubles import BOILERPLATE_CAPTIONS, FOREIGN_CAPTIONS, TROUBLES
 from schemas.folder import Folder
@@ -36,6 +37,32 @@ def test_the_sample_is_a_good_dataset(sample: Path) -> None:
     audited = run_job("pipelines.audit", sample / "data/sample/pairs")
     assert (0, "") == (audited.returncode, audited.stderr)
     assert re.search(r"818 rows, \d+ kept, 0 faults", audited.stdout)
+
+
+def test_dedup_says_which_copies_it_found(sample: Path) -> None:
+    """Every exact copy of a validation picture, most of the edited ones; by edit, as a table."""
+    done = run_job("pipelines.dedup", "--detector", "phash", cwd=sample)
+    assert 0 == done.returncode, done.stderr
+    web, place = build(sample / "data/sample"), sample / "data/sample"
+    found = recall(web, Folder(place / "pairs"), Folder(place / "clean"))
+    assert (10, 10) == found[EXACT]
+    planted, right = (sum(counts) for counts in zip(*found.values(), strict=True))
+    assert planted > 50
+    assert right > 0.6 * planted
+    assert re.search(rf"all +{planted} +{right} ", done.stdout)
+    assert "dedup --within handles it" in done.stdout
+
+
+def test_exact_copies_have_the_same_bytes() -> None:
+    """Also where the other link is of another kind of file."""
+    import numpy as np
+
+    pages = {page.url: page for page in _pages(0, np.random.default_rng([0, VERSION]))}
+    copies = [page for page in pages.values() if page.trouble == "exact copy of another link"]
+    assert 12 == len(copies)
+    for page in copies[:4]:
+        assert page.of is not None
+        assert _content(page, 0)[0] == _content(pages[page.of], 0)[0]
 
 
 _DRAW_AGAIN = """

@@ -1,0 +1,138 @@
+"""One unit of dedup: the pictures of a shard are compared with all references."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.duplicates import ReferenceSet
+from pipelines.embedding import read_references
+from pipelines.plan import Unit
+from pipelines.stages.decide import EXACT, Copy, decide
+from pipelines.stages.near_duplicates import most_alike, search
+from pipelines.units import Done, Note
+from schemas.embeddings import embeddings_name, read_vectors
+from schemas.folder import Folder, Staging
+from schemas.manifest import Counts
+from schemas.matches import DENYLIST, MATCHES, Decisions, denied
+from schemas.pair_shards import read_ledger
+from schemas.pairs import SUCCESS
+from schemas.shards import write_parquet
+
+VECTORS = "img_emb"
+REFERENCES = "dedup/references"
+FINDINGS = "dedup/shards"
+"""Where units leave what they found, for `pipelines.overlap` to put together."""
+
+
+def denied_name(shard: str) -> str:
+    """The file of a shard's pictures that are copies of references, in `FINDINGS`."""
+    return f"denied_{shard}.parquet"
+
+
+def matches_name(shard: str) -> str:
+    """The file of a shard's pairs above the floor, in `FINDINGS`."""
+    return f"matches_{shard}.parquet"
+
+
+def nearest_name(reference_set: str, shard: str) -> str:
+    """The file that says which of a shard's pictures is most like each reference, in `FINDINGS`."""
+    return f"nearest_{reference_set}_{shard}.npy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Find the copies of references among a shard's pictures."""
+
+    pairs: Folder
+    folder: Folder
+    """The clean dataset, with vectors of pictures and references."""
+    thresholds: Mapping[str, float]
+    """By reference set, in their order."""
+    floors: Mapping[str, float]
+    """The least similarity that is stored."""
+    decisions: Decisions
+    fast: bool
+
+    def prepare(self) -> None:
+        """Read the references."""
+        for name, threshold in self.thresholds.items():
+            _references(f"{self.folder}/{REFERENCES}/{name}", name, threshold)
+
+    def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
+        """Say what was found."""
+        ledger = read_ledger(self.pairs, unit.shard).filter(pc.field("status") == SUCCESS)
+        kept = ledger.select(["key", "uid", "url", "sha256"]).to_pylist()
+        vectors = read_vectors(Folder(f"{self.folder}/{VECTORS}"), embeddings_name(unit.shard))
+        if len(vectors) != len(kept):
+            raise ValueError(
+                f"{self.pairs.path(unit.shard)}: {len(kept)} pictures are kept but {len(vectors)} have vectors; "
+                f"remove {self.folder}/{VECTORS} and run the job again"
+            )
+        entries: dict[int, dict[str, Any]] = {}
+        overlap: dict[str, list[str]] = {}
+        matches = []
+        for name, threshold in self.thresholds.items():
+            given = _references(f"{self.folder}/{REFERENCES}/{name}", name, threshold)
+            found = search(vectors, given.vectors, min(self.floors[name], threshold), fast=self.fast)
+            chosen, rank = most_alike(found)
+            matches.append(
+                pa.Table.from_pylist(
+                    [
+                        {
+                            "key": kept[found.rows[place]]["key"],
+                            "reference_set": name,
+                            "reference_id": given.ids[found.references[place]],
+                            "similarity": found.similarities[place],
+                            "rank": number,
+                        }
+                        for place, number in zip(chosen.tolist(), rank.tolist(), strict=True)
+                    ],
+                    MATCHES,
+                )
+            )
+            _write_nearest(staging, nearest_name(name, unit.shard), found.nearest, found.nearest_similarities)
+            keys, sha256s = [row["key"] for row in kept], [row["sha256"] for row in kept]
+            copies = decide(found, given, vectors, keys, sha256s, self.decisions)
+            overlap[name] = sorted({given.ids[copy.reference] for copy in copies})
+            for copy in copies:
+                _deny(entries, kept[copy.row], name, given, copy)
+        with staging.file(matches_name(unit.shard)) as file:
+            write_parquet(file, matches, MATCHES)
+        with staging.file(denied_name(unit.shard)) as file:
+            write_parquet(file, [pa.Table.from_pylist([e for _, e in sorted(entries.items())], DENYLIST)], DENYLIST)
+        note(len(kept), 0, 0)
+        return Done(Counts(Counter({SUCCESS: len(kept)})), {"overlap": overlap})
+
+
+@functools.lru_cache(16)
+def _references(folder: str, name: str, threshold: float) -> ReferenceSet:
+    return read_references(Folder(folder), name, threshold)
+
+
+def _deny(
+    entries: dict[int, dict[str, Any]], row: Mapping[str, Any], name: str, given: ReferenceSet, copy: Copy
+) -> None:
+    """The pair that is most alike speaks for a picture; the same bytes before all."""
+    entry = denied(row, name, given.ids[copy.reference], copy.similarity, copy.decided_by)
+    before = entries.get(copy.row)
+    if before is None or _weight(entry) > _weight(before):
+        entries[copy.row] = entry
+
+
+def _weight(entry: Mapping[str, Any]) -> tuple[bool, float]:
+    return entry["decided_by"] == EXACT, entry["similarity"]
+
+
+def _write_nearest(staging: Staging, name: str, rows: np.ndarray, similarities: np.ndarray) -> None:
+    found = np.empty(len(rows), [("row", "<i4"), ("similarity", "<f4")])
+    found["row"], found["similarity"] = rows, similarities
+    with staging.file(name) as file:
+        np.lib.format.write_array(file, found, allow_pickle=False)

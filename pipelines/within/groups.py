@@ -1,0 +1,101 @@
+"""What was linked in any cell is one group: which picture of it stays, and which go because of it.
+
+In memory is what a linked picture needs, some 60 bytes, never what the whole dataset would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from pipelines.components import join
+from pipelines.within.numbering import PICTURE
+from pipelines.within.searching import LINK
+
+COPY = [("number", "<i8"), ("kept", "<i8"), ("kept_row", "<i4"), ("decided_by", "i1")]
+"""A picture that goes, the one that stays, its row among its shard's vectors, and which of `DECIDED_BY`."""
+DECIDED_BY = ("threshold", "exact", "person")
+
+_NODE = [*PICTURE, ("label", "<i8")]
+
+
+def groups(links: Iterable[np.ndarray]) -> np.ndarray:
+    """All linked pictures, by number, each with the least number of its group.
+
+    Args:
+        links: of each cell, with the fields of `searching.LINK`.
+    """
+    names = [name for name, _ in PICTURE]
+    nodes = np.zeros(0, _NODE)
+    for found in links:
+        if not len(found):
+            continue
+        new = np.empty(len(found), _NODE)
+        for name in names:
+            new[name] = found[name]
+        new["label"] = found["number"]
+        both = np.concatenate([nodes, new])
+        _, first = np.unique(both["number"], return_index=True)
+        merged = both[first]
+        labels = np.searchsorted(merged["number"], merged["label"])
+        one = np.searchsorted(merged["number"], found["number"])
+        least = np.searchsorted(merged["number"], found["least"])
+        merged["label"] = merged["number"][join(labels, one, least)]
+        nodes = merged
+    return nodes
+
+
+def copies(nodes: np.ndarray, exact: np.ndarray, same: np.ndarray, apart: np.ndarray) -> np.ndarray:
+    """Who goes: of each group all but the largest picture, of equals all but the first.
+
+    Args:
+        nodes: what `groups` gave, of all links.
+        exact: what `groups` gave, of exact copies alone.
+        same: [S, 2] numbers of pictures that a person called copies.
+        apart: [A, 2] numbers of pictures that a person called different: neither goes because of the other.
+    """
+    order = np.lexsort((nodes["number"], -nodes["area"], nodes["label"]))
+    _, first, of = np.unique(nodes["label"][order], return_index=True, return_inverse=True)
+    kept = np.empty(len(nodes), np.int64)
+    kept[order] = order[first[of.ravel()]]
+    found = np.empty(len(nodes), COPY)
+    found["number"], found["kept"] = nodes["number"], nodes["number"][kept]
+    found["kept_row"] = nodes["row"][kept]
+    bytes_of = np.full(len(nodes), -1, np.int64)
+    bytes_of[np.searchsorted(nodes["number"], exact["number"])] = exact["label"]
+    found["decided_by"] = (bytes_of >= 0) & (bytes_of == bytes_of[kept])
+    found["decided_by"][_are(found, same)] = DECIDED_BY.index("person")
+    return found[(found["number"] != found["kept"]) & ~_are(found, apart)]
+
+
+def links_of(pictures: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Pairs of pictures as a cell's links.
+
+    Args:
+        pictures: the pictures that are there, by number, with the fields of `numbering.PICTURE`.
+        pairs: [P, 2] numbers; those of which one is not there are left out.
+    """
+    there = np.isin(pairs, pictures["number"]).all(1)
+    one, other = np.sort(pairs[there], axis=1).T
+    numbers = np.concatenate([one, other])
+    links = np.empty(len(numbers), LINK)
+    places = np.searchsorted(pictures["number"], numbers)
+    for name, _ in PICTURE:
+        links[name] = pictures[name][places]
+    links["least"] = np.concatenate([one, one])
+    return links
+
+
+def pairs_of(numbers: Sequence[tuple[int, int]]) -> np.ndarray:
+    """[P, 2] int64, the lesser first, in order."""
+    return np.array(sorted({(min(pair), max(pair)) for pair in numbers}), np.int64).reshape(-1, 2)
+
+
+def _are(found: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """[N] whether a picture and the one that is kept for it are one of the pairs."""
+    wanted = {tuple(pair) for pair in pairs.tolist()}
+    if not wanted:
+        return np.zeros(len(found), bool)
+    both = zip(found["number"].tolist(), found["kept"].tolist(), strict=True)
+    return np.array([(min(pair), max(pair)) in wanted for pair in both], bool)
