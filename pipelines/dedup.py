@@ -43,6 +43,7 @@ from pipelines.progress import progress
 from pipelines.reference_sets import ReferenceSetOnDisk, embed_sets, find_sets
 from pipelines.references import Given
 from pipelines.report import print_report
+from pipelines.review import PAGE, Reviewed, write_page
 from pipelines.units import DoUnits, undone
 from pipelines.within import finding
 from pipelines.within.finding import Asked, find_copies, read_copies
@@ -50,7 +51,7 @@ from pipelines.within.numbering import Numbering
 from schemas.folder import Folder
 from schemas.lock import LOCKS, only_run
 from schemas.manifest import Counts, Marker, ancestor, fingerprint, read_manifest, versions
-from schemas.matches import WITHIN, Decisions, read_decisions
+from schemas.matches import WITHIN, WITHIN_SET, Decisions, read_decisions
 from schemas.shards import read_parquet
 
 SAMPLE = "data/sample"
@@ -217,6 +218,7 @@ def _clean(
     )
     job.run(folder, units, DoUnits(work, folder), "remove copies")
     summaries = join_findings(folder, job.pairs, list(shards), thresholds, decisions, job.embedder.fingerprint)
+    write_page(folder, _reviewed(job, thresholds, decisions, sets, list(shards)))
     counts, markers = output.finish(folder, recipe, units)
     folder.remove_tree(finding.WORK)
     return counts, markers, summaries
@@ -230,12 +232,11 @@ def _compare(
     shards: dict[str, Any],
 ) -> list[str]:
     """Compare all pictures with all references; gives what each shard's findings were made from."""
-    floor = job.options.floor
     work = Compare(
         pairs=job.pairs,
         folder=job.folder,
         thresholds=thresholds,
-        floors={name: value - _BELOW_THRESHOLD if floor is None else floor for name, value in thresholds.items()},
+        floors=_floors(job.options, thresholds),
         decisions=decisions,
         fast=_fast(),
     )
@@ -269,6 +270,33 @@ def _within_threshold(options: DedupOptions, embedder: Embedder) -> float | None
     if not options.within:
         return None
     return float(embedder.threshold) if options.within_threshold is None else options.within_threshold
+
+
+def _reviewed(
+    job: _Job,
+    thresholds: dict[str, float],
+    decisions: Decisions,
+    sets: Sequence[ReferenceSetOnDisk],
+    shards: Sequence[str],
+) -> Reviewed:
+    within = _within_threshold(job.options, job.embedder)
+    return Reviewed(
+        pairs=job.pairs,
+        shards=shards,
+        pictures=Counts.of_json(job.parent["counts"]).kept,
+        references={one.name: one.pictures for one in sets},
+        thresholds=thresholds if within is None else {**thresholds, WITHIN_SET: within},
+        floors=_floors(job.options, thresholds),
+        decisions=decisions,
+        detector=job.embedder.fingerprint,
+        fingerprint=fingerprint([job.parent, job.embedder.fingerprint, [one.fingerprint for one in sets]]),
+    )
+
+
+def _floors(options: DedupOptions, thresholds: dict[str, float]) -> dict[str, float]:
+    return {
+        name: value - _BELOW_THRESHOLD if options.floor is None else options.floor for name, value in thresholds.items()
+    }
 
 
 def _recipe(
@@ -350,7 +378,7 @@ def _report(job: _Job, counts: Counts, markers: list[Marker], summaries: list[Se
         "copies inside the dataset": _say_within(job, counts),
         "dataset": job.folder,
         "rate": f"{counts.rows / seconds:,.1f} rows/s, {seconds:,.1f} s in all",
-        "look at": f"{job.folder}/dedup/denylist.parquet",
+        "look at": f"{job.folder}/{PAGE}",
     }
     print_report("dedup", counts, facts)
 

@@ -141,6 +141,12 @@ def read_references(folder: Folder, name: str, threshold: float) -> ReferenceSet
     return ReferenceSet(name, tuple(table["id"].to_pylist()), tuple(table["sha256"].to_pylist()), vectors, threshold)
 
 
+def read_reference_captions(folder: Folder) -> dict[str, str]:
+    """The captions of a reference set that was embedded, by id; empty where there is none."""
+    table = read_parquet(folder, TABLE, ["id", "caption"])
+    return dict(zip(table["id"].to_pylist(), table["caption"].to_pylist(), strict=True))
+
+
 def _told(pictures: Iterator[tuple[str, bytes]], note: Note) -> Iterator[tuple[str, bytes]]:
     for number, picture in enumerate(pictures):
         if number % _NOTE_EVERY == 0:

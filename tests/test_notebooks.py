@@ -10,6 +10,7 @@ import torch
 from nbclient import NotebookClient
 
 from dalle import dvae
+from pipelines.dedup import main as dedup
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -35,6 +36,24 @@ def test_look_at_the_data(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None
     shown = [output.data for output in outputs if "data" in output]
     assert "success" in shown[0]["text/html"]
     assert 4 == sum("image/png" in data for data in shown)
+
+
+def test_near_duplicates(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the sample, cleaned of its validation set: the nearest pairs, a curve, and pictures at each threshold."""
+    place = sample / "data/sample"
+    flags = ["--input_folder", place / "pairs", "--reference", f"validation={place / 'validation'}"]
+    flags += ["--output_folder", tmp_path / "clean", "--detector", "phash", "--processes_count", 1]
+    assert 0 == dedup([*map(str, flags)])
+    monkeypatch.setenv("CLEAN", str(tmp_path / "clean"))
+    monkeypatch.setenv("PAIRS", str(place / "pairs"))
+    monkeypatch.setenv("REFERENCES", f"validation={place / 'validation'}")
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
+    notebook = nbformat.read(NOTEBOOKS / "02_near_duplicates.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(NOTEBOOKS))
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    shown = [output.data for output in outputs if "data" in output]
+    assert "validation-0" in shown[0]["text/html"]
+    assert 4 <= sum("image/png" in data for data in shown) <= 6
 
 
 def test_what_a_code_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

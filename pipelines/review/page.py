@@ -1,0 +1,223 @@
+"""Write the review page: one file that needs nothing else, of at most 60 MB, the same bytes for the same dataset."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from pipelines.comparing import REFERENCES
+from pipelines.embedding import read_reference_captions
+from pipelines.references import Reference
+from pipelines.review.pairs import SetOnPage, choose
+from pipelines.review.thumbnails import side_for, thumbnail
+from schemas.folder import Folder, Staging
+from schemas.matches import WITHIN_SET, Decisions
+from schemas.pair_shards import read_pictures
+from schemas.shards import read_parquet
+
+PAGE = "dedup/report.html"
+MOST_PAIRS = 10_000
+MOST_BYTES = 60_000_000
+"""Of the whole page."""
+
+_MOST_BYTES_OF_FACTS = MOST_BYTES // 2
+_MOST_BYTES_OF_A_PICTURE = 16_000
+_MOST_CHARACTERS = 200
+"""Of a caption."""
+_SCRIPTS = ("marks.js", "counts.js", "histogram.js", "list.js", "page.js")
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("pipelines.review", "page"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reviewed:
+    """What a run of dedup compared, and how it decided."""
+
+    pairs: Folder
+    """The dataset that was cleaned."""
+    shards: Sequence[str]
+    """Of that dataset."""
+    pictures: int
+    """That it keeps."""
+    references: Mapping[str, Sequence[Reference]]
+    """By set; of a reference that is not here the page has no picture."""
+    thresholds: Mapping[str, float]
+    """By set, in their order; `within` too, if copies inside the dataset were looked for."""
+    floors: Mapping[str, float]
+    """The least similarity that matches hold, by set."""
+    decisions: Decisions
+    detector: str
+    fingerprint: str
+    """Of dataset, detector and references: what a person has marked is kept under it in the browser."""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The pictures of the page, each once, and what is said of them; in the order of `sets` pairs point into it."""
+
+    keys: list[str]
+    """Of training pictures, sorted."""
+    references: list[tuple[str, str]]
+    """Set and id, sorted; they come after the keys."""
+    captions: list[str]
+    facts: Markup
+    """Everything but the pictures, as JSON that may stand in HTML."""
+
+
+def write_page(folder: Folder, reviewed: Reviewed, most_pairs: int = MOST_PAIRS) -> None:
+    """Write the page from the tables that dedup left in the folder; one shard's pictures are in memory at a time.
+
+    What does not fit is left out in a fixed order, and the page says so: pairs far from the threshold, then pixels.
+
+    Args:
+        folder: dedup's output.
+        reviewed: what was compared.
+        most_pairs: on the page; fewer if what is said of them fills more than half of it.
+    """
+    shown = _shown(folder, reviewed, most_pairs)
+    while len(shown.facts) > _MOST_BYTES_OF_FACTS and most_pairs > 1:
+        most_pairs //= 2
+        shown = _shown(folder, reviewed, most_pairs)
+    script, style = (Markup("\n".join(map(_source, names))) for names in (_SCRIPTS, ("page.css",)))  # noqa: S704
+    count = max(1, len(shown.captions))
+    rest = MOST_BYTES - len(shown.facts) - len(script) - len(style) - 16_000 - 8 * count
+    most = min(_MOST_BYTES_OF_A_PICTURE, rest // count * 3 // 4 - 3)  # base64 makes four characters of three bytes
+    sizes: list[int] = []
+    pieces = _TEMPLATES.get_template("page.html").generate(
+        script=script,
+        script_hash=_hash(script),
+        style=style,
+        style_hash=_hash(style),
+        pictures=_told(_encoded(reviewed, shown, most), sizes),
+        sizes=sizes,  # filled as `pictures`, which stands before it, is written
+        facts=shown.facts,
+        side=side_for(most),
+    )
+    with Staging(folder) as staging:
+        with staging.file(PAGE) as file:
+            for piece in pieces:
+                file.write(piece.encode())
+        staging.publish()
+
+
+def _shown(folder: Folder, reviewed: Reviewed, most_pairs: int) -> _Shown:
+    sets = choose(folder, reviewed.thresholds, reviewed.floors, reviewed.decisions, most_pairs)
+    keys = {pair.key for one in sets for pair in one.pairs}
+    keys |= {pair.reference for one in sets for pair in one.pairs if one.name == WITHIN_SET}
+    references = {(one.name, pair.reference) for one in sets for pair in one.pairs if one.name != WITHIN_SET}
+    return _with_captions(folder, reviewed, sets, sorted(keys), sorted(references))
+
+
+def _with_captions(
+    folder: Folder, reviewed: Reviewed, sets: list[SetOnPage], keys: list[str], references: list[tuple[str, str]]
+) -> _Shown:
+    texts = {
+        name: read_reference_captions(Folder(f"{folder}/{REFERENCES}/{name}"))
+        for name in reviewed.thresholds
+        if name != WITHIN_SET
+    }
+    captions = [_short(text) for text in _captions(reviewed, keys)]
+    captions += [_short(texts[name].get(reference, "")) for name, reference in references]
+    places: dict[Any, int] = {one: place for place, one in enumerate((*keys, *references))}
+    facts = {
+        "detector": reviewed.detector,
+        "fingerprint": reviewed.fingerprint,
+        "pictures": reviewed.pictures,
+        "names": [*keys, *(reference for _, reference in references)],
+        "captions": captions,
+        "decisions": [[*pair, decision] for pair, decision in sorted(reviewed.decisions.pairs.items())],
+        "sets": [_set_facts(one, places, len(texts.get(one.name, ()))) for one in sets],
+    }
+    return _Shown(keys, references, captions, htmlsafe_json_dumps(facts, sort_keys=True, separators=(",", ":")))
+
+
+def _set_facts(one: SetOnPage, places: Mapping[Any, int], references: int) -> dict[str, Any]:
+    def place(reference: str) -> int:
+        return places[reference if one.name == WITHIN_SET else (one.name, reference)]
+
+    by_picture, by_reference = one.best_not_shown
+    return {
+        "name": one.name,
+        "threshold": one.threshold,
+        "references": references,
+        "total": one.total,
+        "pairs": [
+            [places[pair.key], place(pair.reference), pair.similarity, one.decided_by.get(pair, "")]
+            for pair in one.pairs
+        ],
+        "bars": list(one.bars.items()),
+        "steps": one.steps,
+        "pictures_left_out": one.pictures_left_out,
+        "references_left_out": one.references_left_out,
+        "best_of_picture": [[places[key], best] for key, best in sorted(by_picture.items())],
+        "best_of_reference": [[place(reference), best] for reference, best in sorted(by_reference.items())],
+    }
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
+
+
+def _captions(reviewed: Reviewed, keys: Sequence[str]) -> Iterator[str]:
+    for shard, wanted in _by_shard(reviewed, keys):
+        table = read_parquet(reviewed.pairs, f"{shard}.parquet", ["key", "text", "caption"])
+        rows = {row["key"]: row["text"] or row["caption"] or "" for row in table.to_pylist()}
+        yield from (rows[key] for key in wanted)
+
+
+def _by_shard(reviewed: Reviewed, keys: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    width = max(map(len, reviewed.shards), default=0)
+    for shard, wanted in itertools.groupby(keys, key=lambda key: key[:width]):
+        yield shard, list(wanted)
+
+
+def _encoded(reviewed: Reviewed, shown: _Shown, most: int) -> Iterator[str]:
+    """The pictures in base64, in the order of their captions; the empty string where there is none."""
+    for shard, wanted in _by_shard(reviewed, shown.keys):
+        left = set(wanted)
+        for key, _, data in read_pictures(reviewed.pairs, shard):
+            if key in left:
+                left.remove(key)
+                yield _base64(thumbnail(data, most))
+            if not left:
+                break
+        if left:
+            raise ValueError(
+                f"{reviewed.pairs.path(shard)}: the picture {min(left)} is not there; make the shard again"
+            )
+    known = {(name, reference.id): reference for name, given in reviewed.references.items() for reference in given}
+    for one in shown.references:
+        yield _base64(thumbnail(known[one].read(), most)) if one in known else ""
+
+
+def _told(pieces: Iterable[str], sizes: list[int]) -> Iterator[str]:
+    for piece in pieces:
+        sizes.append(len(piece))
+        yield piece
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _source(name: str) -> str:
+    assert _TEMPLATES.loader is not None
+    return _TEMPLATES.loader.get_source(_TEMPLATES, name)[0]
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,40 @@
+"""Small pictures for the review page: as good as their share of the page's bytes allows."""
+
+from __future__ import annotations
+
+from dalle.images import open_picture
+from dalle.resize import encode, resize
+
+RUNGS = (
+    (256, 80, 5_500),
+    (256, 65, 4_000),
+    (192, 65, 2_800),
+    (160, 60, 2_100),
+    (128, 60, 1_550),
+    (96, 55, 1_000),
+    (64, 45, 500),
+    (48, 30, 300),
+    (32, 10, 0),
+)
+"""Longest side in pixels, WebP quality, and the bytes from which it is tried: a little above a photograph's median."""
+
+
+def thumbnail(data: bytes, most: int) -> bytes:
+    """A picture as WebP of at most `most` bytes, or nothing if not even the smallest is so small.
+
+    Raises:
+        UndecodableImage: if there is no picture in the bytes.
+    """
+    rungs = [rung for rung in RUNGS if rung[2] <= most] or RUNGS[-1:]
+    pixels = open_picture(data).pixels(at_least=rungs[0][0])
+    for side, quality, _ in rungs:
+        pixels = resize(pixels, side, "keep_ratio_largest", only_if_bigger=True)
+        encoded = encode(pixels, "webp", quality)
+        if len(encoded) <= most:
+            return encoded
+    return b""
+
+
+def side_for(most: int) -> int:
+    """The longest side of most pictures that may have so many bytes, in pixels."""
+    return next((side for side, _, least in RUNGS if least <= most), RUNGS[-1][0])
