@@ -36,10 +36,10 @@ from dalle.embedders import Embedder, load_detector
 from dalle.embedders.precision import fast_dtype
 from dalle.images import decode
 from dalle.resize import resize
-from pipelines.embedding import REFERENCE_TABLE
+from pipelines.copies.embedding import REFERENCE_TABLE
+from pipelines.copies.within.cells import CELLS_EACH, centres, nearest_cells, number_of_cells
 from pipelines.stages.embed import embed
 from pipelines.stages.link_alike import link_alike
-from pipelines.within.cells import CELLS_EACH, centres, nearest_cells, number_of_cells
 from schemas.embeddings import write_vectors
 from schemas.folder import Folder, Staging
 from schemas.manifest import MANIFEST, Counts, Marker, manifest, marker_name

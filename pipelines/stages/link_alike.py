@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from pipelines.components import join
-from pipelines.products import MARGIN, exact, products
+from pipelines.copies.components import join
+from pipelines.copies.products import MARGIN, exact, products
 from schemas.embeddings import similarity
 
 _BLOCK = 256

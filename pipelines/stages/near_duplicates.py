@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pipelines.duplicates import Found
-from pipelines.products import MARGIN, exact, products
+from pipelines.copies.duplicates import Found
+from pipelines.copies.products import MARGIN, exact, products
 
 MOST = 10
 """References of a set that are kept for a picture."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.duplicates import Found, ReferenceSet
+from pipelines.copies.duplicates import Found, ReferenceSet
 from pipelines.stages.decide import EXACT, PERSON, THRESHOLD, decide
 from pipelines.stages.near_duplicates import MOST, most_alike, search
 from schemas.matches import Decisions

@@ -13,10 +13,10 @@ import pytest
 
 from dalle.embedders.phash import PHash
 from dalle.scenes import compose, draw
+from pipelines.copies.earlier import earlier_embeddings
+from pipelines.copies.references import Given, find_references
 from pipelines.dedup import main
-from pipelines.earlier import earlier_embeddings
 from pipelines.ingest import main as ingest
-from pipelines.references import Given, find_references
 from tests.pipelines.test_within import write
 
 

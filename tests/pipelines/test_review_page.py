@@ -19,14 +19,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from dalle.scenes import compose, draw
+from pipelines.copies.embedding import REFERENCE_TABLE
+from pipelines.copies.overlap import DENYLIST_FILE, MATCHES_FILE, NEAREST_FILE
+from pipelines.copies.references import Reference
+from pipelines.copies.review import PAGE, Reviewed, page, write_page
+from pipelines.copies.review.page import MOST_BYTES, REFERENCES
+from pipelines.copies.review.thumbnails import thumbnail
 from pipelines.dedup import main
-from pipelines.embedding import REFERENCE_TABLE
 from pipelines.ingest import main as ingest
-from pipelines.overlap import DENYLIST_FILE, MATCHES_FILE, NEAREST_FILE
-from pipelines.references import Reference
-from pipelines.review import PAGE, Reviewed, page, write_page
-from pipelines.review.page import MOST_BYTES, REFERENCES
-from pipelines.review.thumbnails import thumbnail
 from schemas.folder import Folder, Staging
 from schemas.matches import DENYLIST, MATCHES, NEAREST, Decisions
 from schemas.shards import write_parquet

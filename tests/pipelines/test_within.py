@@ -20,16 +20,16 @@ from dalle.embedders.phash import PHash
 from dalle.images import decode
 from dalle.scenes import compose, draw
 from pipelines.audit import main as audit
-from pipelines.components import join
+from pipelines.copies.components import join
+from pipelines.copies.within.cells import centres, nearest_cells, number_of_cells
+from pipelines.copies.within.groups import COPY, copies, groups, pairs_of
+from pipelines.copies.within.numbering import PICTURE, Numbering
+from pipelines.copies.within.runs import Runs, write_run
+from pipelines.copies.within.searching import LINK
 from pipelines.dedup import main
 from pipelines.ingest import main as ingest
 from pipelines.stages.embed import embed
 from pipelines.stages.link_alike import link_alike
-from pipelines.within.cells import centres, nearest_cells, number_of_cells
-from pipelines.within.groups import COPY, copies, groups, pairs_of
-from pipelines.within.numbering import PICTURE, Numbering
-from pipelines.within.runs import Runs, write_run
-from pipelines.within.searching import LINK
 from schemas.folder import Folder, Staging
 from tests.conftest import Job, hashes, run_job
 from tests.pipelines.test_ingest import pool

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipelines.cleaning import denylist_name
-from pipelines.comparing import FINDINGS, REFERENCES, matches_name, nearest_name
-from pipelines.duplicates import ReferenceSet
-from pipelines.embedding import read_references
+from pipelines.copies.cleaning import denylist_name
+from pipelines.copies.comparing import FINDINGS, REFERENCES, matches_name, nearest_name
+from pipelines.copies.duplicates import ReferenceSet
+from pipelines.copies.embedding import read_references
 from schemas.folder import Folder, Staging
 from schemas.manifest import Marker
 from schemas.matches import DENYLIST, MATCHES, NEAREST, Decisions

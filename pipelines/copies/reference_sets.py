@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dalle.embedders import Embedder
-from pipelines.comparing import FINDINGS, REFERENCES, nearest_name
-from pipelines.earlier import Earlier, earlier_embeddings
-from pipelines.embedding import EmbedReferences, reference_units, take_over, write_references
+from pipelines.copies.comparing import FINDINGS, REFERENCES, nearest_name
+from pipelines.copies.earlier import Earlier, earlier_embeddings
+from pipelines.copies.embedding import EmbedReferences, reference_units, take_over, write_references
+from pipelines.copies.references import Given, Reference, find_references, sha256_of
 from pipelines.plan import Unit
-from pipelines.references import Given, Reference, find_references, sha256_of
 from pipelines.units import DoUnits
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, marker_name

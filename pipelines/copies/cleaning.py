@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.comparing import FINDINGS, VECTORS, denied_name
+from pipelines.copies.comparing import FINDINGS, VECTORS, denied_name
+from pipelines.copies.within.groups import DECIDED_BY
+from pipelines.copies.within.numbering import Numbering
+from pipelines.copies.within.runs import Runs
 from pipelines.plan import Unit
 from pipelines.units import Done, Note
-from pipelines.within.groups import DECIDED_BY
-from pipelines.within.numbering import Numbering
-from pipelines.within.runs import Runs
 from schemas.embeddings import METADATA, embeddings_name, metadata_name, read_some_vectors, similarity
 from schemas.folder import FileRecord, Folder, Staging
 from schemas.manifest import Counts

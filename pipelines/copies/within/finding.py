@@ -10,15 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from pipelines.comparing import FINDINGS, VECTORS
+from pipelines.copies.comparing import FINDINGS, VECTORS
+from pipelines.copies.within.cells import centres, number_of_cells, sample
+from pipelines.copies.within.groups import COPY, copies, groups, links_of, pairs_of
+from pipelines.copies.within.numbering import PICTURE, Numbering
+from pipelines.copies.within.runs import Runs, write_run
+from pipelines.copies.within.searching import SearchBucket, SearchCell, read_links
+from pipelines.copies.within.spreading import Spread, groups_of_shards, number_of_buckets
 from pipelines.plan import Unit
 from pipelines.units import DoUnits, Work
-from pipelines.within.cells import centres, number_of_cells, sample
-from pipelines.within.groups import COPY, copies, groups, links_of, pairs_of
-from pipelines.within.numbering import PICTURE, Numbering
-from pipelines.within.runs import Runs, write_run
-from pipelines.within.searching import SearchBucket, SearchCell, read_links
-from pipelines.within.spreading import Spread, groups_of_shards, number_of_buckets
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts, fingerprint
 from schemas.matches import EXACT_COPIES, WITHIN_SET, Decisions
@@ -58,7 +58,7 @@ def find_copies(
 
     Args:
         pairs: the dataset.
-        folder: the clean one, with vectors and with what `pipelines.comparing` found.
+        folder: the clean one, with vectors and with what `pipelines.copies.comparing` found.
         manifest: of the dataset.
         fingerprints: of each shard's comparison: what its vectors and findings were made from.
         asked: what is asked for.

@@ -5,6 +5,6 @@ in `page/`: `page.html` is the frame, `marks.js` what a person said, `counts.js`
 threshold, `list.js` the pairs in sight, `page.js` keys and buttons.
 """
 
-from pipelines.review.page import PAGE, Reviewed, write_page
+from pipelines.copies.review.page import PAGE, Reviewed, write_page
 
 __all__ = ["PAGE", "Reviewed", "write_page"]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
-from pipelines.overlap import DENYLIST_FILE, MATCHES_FILE, NEAREST_FILE
+from pipelines.copies.overlap import DENYLIST_FILE, MATCHES_FILE, NEAREST_FILE
 from schemas.folder import Folder
 from schemas.matches import WITHIN_SET, Decisions
 

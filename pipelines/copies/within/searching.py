@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.copies.within.numbering import PICTURE
+from pipelines.copies.within.runs import Runs
 from pipelines.plan import Unit
 from pipelines.stages.link_alike import link_alike
 from pipelines.units import Done, Note
-from pipelines.within.numbering import PICTURE
-from pipelines.within.runs import Runs
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts
 from schemas.pairs import SUCCESS

@@ -12,10 +12,10 @@ import pyarrow as pa
 import torch
 
 from dalle.embedders import Embedder, load_detector
-from pipelines.duplicates import ReferenceSet
-from pipelines.earlier import TABLE, Earlier
+from pipelines.copies.duplicates import ReferenceSet
+from pipelines.copies.earlier import TABLE, Earlier
+from pipelines.copies.references import Reference
 from pipelines.plan import Unit
-from pipelines.references import Reference
 from pipelines.stages.embed import embed
 from pipelines.units import Done, Note
 from schemas.embeddings import DETECTOR_FILE, embeddings_name, read_vectors, write_vectors

@@ -13,11 +13,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from pipelines.comparing import REFERENCES
-from pipelines.embedding import read_reference_captions
-from pipelines.references import Reference
-from pipelines.review.pairs import SetOnPage, choose
-from pipelines.review.thumbnails import side_for, thumbnail
+from pipelines.copies.comparing import REFERENCES
+from pipelines.copies.embedding import read_reference_captions
+from pipelines.copies.references import Reference
+from pipelines.copies.review.pairs import SetOnPage, choose
+from pipelines.copies.review.thumbnails import side_for, thumbnail
 from schemas.folder import Folder, Staging
 from schemas.matches import WITHIN_SET, Decisions
 from schemas.pair_shards import read_pictures
@@ -35,7 +35,7 @@ _MOST_CHARACTERS = 200
 _SCRIPTS = ("marks.js", "counts.js", "histogram.js", "list.js", "page.js")
 
 _TEMPLATES = Environment(
-    loader=PackageLoader("pipelines.review", "page"),
+    loader=PackageLoader("pipelines.copies.review", "page"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

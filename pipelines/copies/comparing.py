@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.duplicates import ReferenceSet
-from pipelines.embedding import read_references
+from pipelines.copies.duplicates import ReferenceSet
+from pipelines.copies.embedding import read_references
 from pipelines.plan import Unit
 from pipelines.stages.decide import EXACT, Copy, decide
 from pipelines.stages.near_duplicates import most_alike, search
@@ -29,7 +29,7 @@ from schemas.shards import write_parquet
 VECTORS = "img_emb"
 REFERENCES = "dedup/references"
 FINDINGS = "dedup/shards"
-"""Where units leave what they found, for `pipelines.overlap` to put together."""
+"""Where units leave what they found, for `pipelines.copies.overlap` to put together."""
 
 
 def denied_name(shard: str) -> str:

@@ -1,0 +1,105 @@
+"""The options of `pipelines.dedup`, and what follows from them and the detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dalle.embedders import Embedder
+from pipelines.copies.references import Given
+from pipelines.options import no_change_of_bytes
+from schemas.folder import Folder
+from schemas.matches import Decisions, read_decisions
+
+_BELOW_THRESHOLD = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class DedupOptions:
+    """All options of the job."""
+
+    input_folder: str | None = no_change_of_bytes(default=None)
+    """A pairs dataset."""
+    reference: tuple[str, ...] = ()
+    """NAME=PATH of one or more reference sets: a folder of pictures, pictures, a .txt list of them, a dataset, tars,
+    COCO's captions.json,FOLDER, or earlier embeddings (clean/dedup/references/NAME, clean/img_emb)."""
+    output_folder: str | None = no_change_of_bytes(default=None)
+    """Where the clean dataset goes: a path or an fsspec URL."""
+    detector: str = "builtin"
+    """What tells copies: builtin, open_clip:MODEL/PRETRAINED-or-path, torchscript:PATH or phash."""
+    threshold: tuple[str, ...] = ()
+    """The cosine from which a picture counts as a copy: one for all sets, or NAME=VALUE; by default the detector's."""
+    floor: float | None = None
+    """The least cosine that matches.parquet holds; by default 0.2 below the threshold."""
+    decisions: str | None = None
+    """A file of a person's decisions, as report.html exports it; they count above the threshold."""
+    within: bool = False
+    """Also take out near-copies of other pictures of the same dataset; one of each group is kept."""
+    within_threshold: float | None = None
+    """The cosine for that; by default the detector's."""
+    within_cells: int = 0
+    """Cells that --within searches alone: more are faster and miss more; 0: by the number of pictures."""
+    incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
+    """incremental: do what is missing; overwrite: start anew."""
+    processes_count: int = no_change_of_bytes(default=0)
+    """Worker processes on this machine; 0 is one for each core."""
+
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        if self.processes_count < 0:
+            raise ValueError(f"--processes_count {self.processes_count}: expected 0 (all cores) or more")
+        for name in ("floor", "within_threshold"):
+            value = getattr(self, name)
+            if value is not None and not -1 <= value <= 1:
+                raise ValueError(f"--{name} {value:g}: expected a cosine between -1 and 1")
+        if self.within_threshold is not None and not self.within:
+            raise ValueError(f"--within_threshold {self.within_threshold:g}: is for --within, which is not given")
+        if self.within_cells < 0:
+            raise ValueError(f"--within_cells {self.within_cells}: expected 0 (by the number of pictures) or more")
+
+
+def thresholds_of(options: DedupOptions, embedder: Embedder) -> dict[str, float]:
+    """By reference set, in their order.
+
+    Raises:
+        ValueError: if two sets have one name, or a threshold is none or of no set.
+    """
+    names = [Given.parse(text).name for text in options.reference]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--reference: {', '.join(names)}: the same name twice; give each set one of its own")
+    thresholds = dict.fromkeys(names, float(embedder.threshold))
+    for text in options.threshold:
+        name, equals, value = text.rpartition("=")
+        try:
+            cosine = float(value)
+        except ValueError:
+            raise ValueError(f"--threshold {text}: expected a number or NAME=NUMBER") from None
+        if not -1 <= cosine <= 1:
+            raise ValueError(f"--threshold {text}: expected a cosine between -1 and 1")
+        if equals and name not in thresholds:
+            raise ValueError(f"--threshold {text}: there is no --reference {name}; there are {', '.join(names)}")
+        thresholds |= {name: cosine} if equals else dict.fromkeys(names, cosine)
+    return thresholds
+
+
+def floors_of(options: DedupOptions, thresholds: Mapping[str, float]) -> dict[str, float]:
+    """The least similarity that is stored, by reference set."""
+    return {
+        name: value - _BELOW_THRESHOLD if options.floor is None else options.floor for name, value in thresholds.items()
+    }
+
+
+def within_threshold_of(options: DedupOptions, embedder: Embedder) -> float | None:
+    """The cosine of copies inside the dataset; None if they are not looked for."""
+    if not options.within:
+        return None
+    return float(embedder.threshold) if options.within_threshold is None else options.within_threshold
+
+
+def decisions_of(options: DedupOptions, embedder: Embedder) -> Decisions:
+    """A person's, if a file of them is given."""
+    if options.decisions is None:
+        return Decisions({})
+    place, _, name = options.decisions.rpartition("/")
+    return read_decisions(Folder(place or "."), name, embedder.fingerprint)
