@@ -3,17 +3,33 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# What tells copies, and what turns pictures into codes: those that come with the package, unless said otherwise.
+DETECTOR ?= builtin
+DVAE ?= builtin
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test lint clean
 
 demo: $(VENV)/installed
+	@echo "1 of 7: collect image-caption pairs from a small web that is drawn and served here"
 	$(RUN) -m pipelines.ingest --runner=DirectRunner
+	@echo "2 of 7: take out what is a copy of a picture of the validation set"
+	$(RUN) -m pipelines.dedup --detector $(DETECTOR)
+	@echo "3 of 7: learn a vocabulary from the captions that are left"
+	$(RUN) -m pipelines.vocab
+	@echo "4 of 7: train a tiny dVAE on the pictures that are left, for as long as one has patience in a demo"
+	$(RUN) -m dalle.train_dvae
+	@echo "5 of 7: turn captions into tokens and pictures into codes, with the dVAE that was trained for longer"
+	$(RUN) -m pipelines.encode --dvae $(DVAE)
+	@echo "6 of 7: check what came out, and draw pictures beside what their codes stand for"
+	$(RUN) -m pipelines.audit --dvae $(DVAE)
+	@echo "7 of 7: train a two-layer transformer on tokens and codes; its loss must fall"
+	$(RUN) -m dalle.train_prior
 	@echo
-	@echo "look at:  data/sample/pairs/00000.tar      pictures, captions and what is known of them"
-	@echo "          data/sample/pairs/00000.parquet  the ledger: a row for every link, kept or not, and why"
-	@echo "          data/sample/pairs/manifest.json  what it was made from, and its sums"
-	@echo "check it: $(RUN) -m pipelines.audit data/sample/pairs"
+	@echo "look at:  data/sample/pairs/00000.tar             pictures, captions and what is known of them"
+	@echo "          data/sample/clean/00000.parquet         the ledger: a row for every link, kept or not, and why"
+	@echo "          data/sample/examples-contact-sheet.png  pictures, each with what its codes stand for on its right"
+	@echo "          data/sample/examples/manifest.json      what it was all made from, and its sums"
 
 test: $(VENV)/installed-dev lint
 	$(RUN) -m pytest

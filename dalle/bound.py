@@ -22,6 +22,8 @@ class Objective(nn.Module):
 
     names: tuple[str, ...]
     """Of its parts."""
+    has_codes: bool = True
+    """Whether the dVAE's own codes mean something while it is lowered."""
 
     def __init__(self, dvae: DVAE) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -251,7 +252,12 @@ def check_codes(codes: Tensor, vocab_size: int) -> Tensor:
 def save(dvae: DVAE, path: str | os.PathLike[str]) -> None:
     """Write the weights in half precision and the sizes to one safetensors file."""
     tensors = {name: value.half().contiguous() for name, value in dvae.state_dict().items()}
-    Path(path).write_bytes(safetensors.torch.save(tensors, {"config": json.dumps(asdict(dvae.config))}))
+    unfinished = Path(f"{path}.tmp-{uuid.uuid4().hex[:8]}")
+    try:
+        unfinished.write_bytes(safetensors.torch.save(tensors, {"config": json.dumps(asdict(dvae.config))}))
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str] = BUILTIN) -> DVAE:
@@ -260,13 +266,17 @@ def load(path: str | os.PathLike[str] = BUILTIN) -> DVAE:
     Raises:
         ValueError: if the file is not one of ours.
     """
-    with safetensors.safe_open(path, "pt") as file:
-        config = (file.metadata() or {}).get("config")
-        if config is None:
-            raise ValueError(f"{path}: has no config in its metadata, expected a file that dalle.dvae.save wrote")
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    dvae = DVAE(DVAEConfig(**json.loads(config)))
-    dvae.load_state_dict(tensors)
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            config = (file.metadata() or {}).get("config")
+            if config is None:
+                raise ValueError(f"{path}: has no config in its metadata, expected a file that dalle.dvae.save wrote")
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        dvae = DVAE(DVAEConfig(**json.loads(config)))
+        dvae.load_state_dict(tensors)
+    except (safetensors.SafetensorError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"{path}: is not a dVAE that dalle.dvae.save wrote ({reason})") from None
     return dvae.eval()
 
 

@@ -125,7 +125,9 @@ TINY = replace(
     pictures_at_once=8,
     network=DVAEConfig(vocab_size=512, encoder_n_hid=16, decoder_n_hid=16, n_init=16, n_blk_per_group=1),
     schedule=replace(SMALL.schedule, updates=200, beta_updates=20, tau_updates=100, step_size_updates=200, warm_up=10),
-    log_every=10,
+    average=0.95,
+    workers=0,
+    log_every=20,
     watch_every=100,
     checkpoint_every=100,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -41,7 +41,7 @@ class Run:
         for layer in objective.modules():
             if isinstance(layer, Conv2d):
                 layer.full_precision &= options.full_precision_codes
-        self._names, self._objective = objective.names, objective
+        self.names, self.has_codes, self._objective = objective.names, objective.has_codes, objective
         self._parallel = DistributedDataParallel(objective) if ranks.count > 1 else objective
         optimiser = torch.optim.AdamW(
             objective.parameters(), betas=(0.9, 0.999), eps=1e-8, weight_decay=options.weight_decay, fused=True
@@ -50,7 +50,7 @@ class Run:
         self.average = Average(objective, options.average)
         self.batches = pictures(options, ranks)
         self.updates = 0
-        self._sums = torch.zeros(1 + len(self._names), dtype=torch.float64)
+        self._sums = torch.zeros(1 + len(self.names), dtype=torch.float64)
         self._counts = torch.zeros(options.network.vocab_size, dtype=torch.int64)
 
     def update(self, batch: Tensor) -> None:
@@ -87,7 +87,7 @@ class Run:
         scheduled = self.options.schedule.at(self.updates - 1)
         self._sums.zero_()
         self._counts.zero_()
-        figures = dict(zip(("loss", *self._names, "beta", "tau", "step_size"), (*means, *scheduled), strict=True))
+        figures = dict(zip(("loss", *self.names, "beta", "tau", "step_size"), (*means, *scheduled), strict=True))
         return figures | (usage(counts) if counts.any() else {})
 
     def state_dict(self) -> dict[str, Any]:
@@ -129,6 +129,8 @@ def go_on(run: Run) -> None:
     last = checkpoint.latest(folder)
     if last is not None:
         run.load_state_dict(checkpoint.load(last))
+        if run.ranks.first:
+            print(f"  goes on from {last}, {run.updates:,} of {options.schedule.updates:,} updates are done")
     log = Log(options.output_folder, run.updates) if run.ranks.first else None
     since = time.monotonic()
     for batch in run.batches if run.updates < options.schedule.updates else ():
@@ -139,8 +141,9 @@ def go_on(run: Run) -> None:
             since = time.monotonic()
             if log is not None:
                 log.figures(run.updates, figures)
+                print(progress_line(run, figures), flush=True)
         if log is not None and run.updates % options.watch_every == 0:
-            watch(run, log)
+            watch(run, log, batch)
         ended = run.updates >= options.schedule.updates
         if log is not None and (ended or run.updates % options.checkpoint_every == 0):
             checkpoint.save(folder, run.updates, run.state_dict())
@@ -150,20 +153,41 @@ def go_on(run: Run) -> None:
         log.close()
 
 
-def watch(run: Run, log: Log) -> None:
-    """Measure the averaged weights on pictures that are not trained on, and show reconstructions."""
+def progress_line(run: Run, figures: Mapping[str, float]) -> str:
+    """What a log's line says, for whoever looks on."""
+    vocab_size = run.options.network.vocab_size
+    parts = [f"loss {figures['loss']:.3f}"]
+    parts += [f"off by {100 * figures[name]:.1f} % of the range" for name in run.names if name.endswith("error")]
+    if "codes_dead" in figures:
+        parts.append(f"{vocab_size - figures['codes_dead']:,.0f} of {vocab_size:,} codes in use")
+    parts.append(f"{figures['pictures_per_second']:,.1f} pictures/s")
+    return f"  update {run.updates:,} of {run.options.schedule.updates:,}: {', '.join(parts)}"
+
+
+def watch(run: Run, log: Log, batch: Tensor) -> None:
+    """Measure the averaged weights and show reconstructions: of pictures that are not trained on, if there are any.
+
+    Args:
+        run: what is trained.
+        log: takes the figures, `validation_...`, or `training_...` where there is no folder of other pictures.
+        batch: [B, 3, H, W] uint8, what was just trained on.
+    """
     folder = run.options.validation_images
-    if folder is None:
+    if folder is not None:
+        views = [centre(file, run.options.resolution) for file in picture_files(folder)[:64]]
+        originals = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
+    elif run.has_codes:
+        originals = batch[:64]
+    else:
         return
-    views = [centre(file, run.options.resolution) for file in picture_files(folder)[:64]]
-    originals = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
     with run.average.in_place():
         codes = torch.cat([run.dvae.encode(part.to(run.ranks.device)) for part in originals.split(8)])
         again = torch.cat([run.dvae.decode(part).cpu() for part in codes.split(8)])
     errors = (again - originals / 255).square().flatten(1).mean(1)
     used = usage(codes.flatten().bincount(minlength=run.options.network.vocab_size))
     figures = {"psnr": float((-10 * errors.log10()).mean()), **used}
-    log.figures(run.updates, {f"validation_{name}": value for name, value in figures.items()})
+    kind = "training" if folder is None else "validation"
+    log.figures(run.updates, {f"{kind}_{name}": value for name, value in figures.items()})
     log.pictures(run.updates, "original_and_reconstruction", torch.cat([originals[:8] / 255, again[:8]], dim=2))
 
 

@@ -83,6 +83,7 @@ class ExampleShards:
         if not 0 <= dropout <= 1:
             raise ValueError(f"dropout is {dropout}, expected 0 to 1")
         self.fingerprint = fingerprint(manifest)
+        self.vocabulary, self.dvae = str(said["vocabulary"]), str(said["dvae"])
         self.vocab_size, self.codes = int(said["vocab_size"]), int(said["codes"])
         self.image_vocab_size = int(said["image_vocab_size"])
         self._names = [shard["name"] for shard in manifest["shards"]]

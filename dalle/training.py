@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +92,12 @@ class Stepper:
         """Add to the gradients."""
         self._scaler.scale(loss).backward()
 
+    def clip(self, longest: float) -> None:
+        """Shorten the gradients, all together, to this length if they are longer."""
+        self._scaler.unscale_(self._optimiser)
+        every = [value for group in self._optimiser.param_groups for value in group["params"]]
+        torch.nn.utils.clip_grad_norm_(every, longest)
+
     def step(self, step_size: float) -> None:
         """Update the weights, unless a gradient overflowed, and forget the gradients."""
         for group in self._optimiser.param_groups:
@@ -143,13 +151,26 @@ class Ranks:
         return total // self.count
 
 
+def device_of(device: str) -> torch.device:
+    """Where this process computes: `cpu`, `cuda` (its own of the GPUs), or `auto`, a GPU if there is one.
+
+    Raises:
+        ValueError: if torch knows no such device, or finds no GPU.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"--device {device}: torch finds no GPU here; use --device cpu")
+    try:
+        return torch.device(device, int(os.environ.get("LOCAL_RANK", 0))) if device == "cuda" else torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"--device {device}: torch knows no such device; use auto, cpu or cuda") from None
+
+
 @contextlib.contextmanager
 def joined(device: str = "auto") -> Iterator[Ranks]:
     """The processes that `torchrun` started, or this one alone."""
-    local = int(os.environ.get("LOCAL_RANK", 0))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    where = torch.device(device, local) if device == "cuda" else torch.device(device)
+    where = device_of(device)
     if "WORLD_SIZE" not in os.environ:
         yield Ranks(rank=0, count=1, device=where)
         return
@@ -160,6 +181,21 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         yield Ranks(rank=dist.get_rank(), count=dist.get_world_size(), device=where)
     finally:
         dist.destroy_process_group()
+
+
+def speak() -> None:
+    """Print what the modules of this package have to say, such as what an epoch leaves over, among a job's output."""
+    ours = logging.getLogger("dalle")
+    ours.setLevel(logging.INFO)
+    if not ours.handlers:
+        ours.addHandler(_Printed())
+
+
+class _Printed(logging.Handler):
+    """On what is standard output now, as `print` does; a test may have changed it since the handler was made."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"  {record.getMessage()}", file=sys.stdout, flush=True)
 
 
 def seed_everything(seed: int) -> None:

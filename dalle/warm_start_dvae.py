@@ -56,6 +56,7 @@ class Continuous(Objective):
     """Minus the log-likelihood with numbers in place of codes: both networks but for the two layers at the codes."""
 
     names = ("nll_per_subpixel", "error", "nats_per_place")
+    has_codes = False
 
     def __init__(self, dvae: DVAE, options: WarmStartOptions) -> None:
         super().__init__(dvae)

@@ -6,6 +6,8 @@ reads the folder and changes nothing. Exits with 0 if all is as the manifest say
 examples, a seeded sample is also made again from its pairs and compared, and a contact sheet is drawn:
 
     python -m pipelines.audit examples --input_folder clean
+
+Without a folder it takes the sample's examples, or before there are any, its pairs.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import tyro
@@ -25,6 +27,7 @@ from pipelines.output import RECIPE
 from pipelines.review_examples import ReviewOptions, review
 from pipelines.stages.audit_examples import audit_examples
 from pipelines.stages.audit_pairs import audit_pairs
+from schemas import sample
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST, Counts, check_manifest, marker_name, read_manifest
 
@@ -33,7 +36,7 @@ from schemas.manifest import MANIFEST, Counts, check_manifest, marker_name, read
 class AuditOptions:
     """All options of the job."""
 
-    folder: Annotated[str, tyro.conf.Positional]
+    folder: Annotated[str | None, tyro.conf.Positional] = None
     """The dataset's folder: a path or an fsspec URL."""
     processes_count: int = 0
     """Worker processes; 0 is one for each core."""
@@ -47,7 +50,9 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
         raise ValueError(f"unknown {what} {flags[0]}; one folder is audited at a time, see --help")
     if options.processes_count < 0:
         raise ValueError(f"--processes_count {options.processes_count}: expected 0 (all cores) or more")
-    folder = Folder(options.folder)
+    if options.folder is None:
+        options = _of_sample(options)
+    folder = Folder(options.folder or "")
     manifest = read_manifest(folder)
     if manifest["table"] not in ("pairs", "examples"):
         raise ValueError(f"{folder}: its table is '{manifest['table']}', expected 'pairs' or 'examples'")
@@ -63,6 +68,22 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
     what = f"{len(manifest['shards'])} shards, {counts.rows:,} rows, {counts.kept:,} kept"
     print(f"{folder}: {what}, {faults} fault{'' if faults == 1 else 's'}")
     return run.FAILED if faults else run.OK
+
+
+def _of_sample(options: AuditOptions) -> AuditOptions:
+    """The sample's dataset that was made last; its examples with what they were made from."""
+    last = next((f for f in (sample.EXAMPLES, sample.CLEAN) if sample.is_there(f)), sample.PAIRS)
+    found = replace(options, folder=sample.sample_folder(last))
+    if last == sample.EXAMPLES and options.review.input_folder is None:
+        review = replace(options.review, input_folder=sample.CLEAN)
+        if review.vocabulary == "builtin" and sample.is_there(sample.VOCABULARY):
+            review = replace(review, vocabulary=sample.VOCABULARY)
+        found = replace(found, review=review)
+        what = f", and encoding {review.sample} of its examples again from {sample.CLEAN}"
+    else:
+        what = ""
+    print(f"no folder given: checking {last}{what}")
+    return found
 
 
 def _audit_folder(folder: Folder, manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,8 @@ leaves in `examples/`, for every shard of the input, `00000.parquet` (key, uid, 
 crop_boxes; one row for every kept pair) and `00000_stats.json`, with --output_format webdataset also `00000.tar`, and
 at last `manifest.json`, which names vocabulary, dVAE, precision and crops. The same command goes on where it was
 interrupted. `dalle.batches` reads the folder; `python -m pipelines.audit examples --input_folder clean` encodes a
-sample of it again and draws a contact sheet.
+sample of it again and draws a contact sheet. Without --input_folder and --output_folder it takes the sample's clean
+pairs, and the vocabulary learnt from them if there is one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import apache_beam as beam
@@ -32,6 +33,7 @@ from pipelines.progress import progress
 from pipelines.report import human_bytes, print_report
 from pipelines.stages.encode_images import CROP_POLICY, RESOLUTION
 from pipelines.units import DoUnits, undone
+from schemas import sample
 from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.manifest import Counts, Marker, ancestor, fingerprint, is_deduplicated, read_manifest, versions
@@ -45,10 +47,10 @@ _AT_ONCE = {"cpu": 4, "cuda": 64}
 class EncodeOptions:
     """All options of the job."""
 
-    input_folder: str = no_change_of_bytes()
+    input_folder: str | None = no_change_of_bytes(default=None)
     """A dataset of pairs, best one that dedup left: a path or an fsspec URL."""
-    output_folder: str = no_change_of_bytes(default="examples")
-    """Where the examples go: a path or an fsspec URL."""
+    output_folder: str | None = no_change_of_bytes(default=None)
+    """Where the examples go: a path or an fsspec URL; examples by default."""
     output_format: OutputFormat = "parquet"
     """parquet: one Parquet file a shard; webdataset: a tar beside it."""
     vocabulary: str = "builtin"
@@ -82,6 +84,10 @@ class EncodeOptions:
 
 def encode(options: EncodeOptions, flags: list[str]) -> int:
     """Do the job; gives the exit code."""
+    if options.input_folder is None:
+        if options.output_folder is None:
+            return _encode_sample(options, flags)
+        raise ValueError("--input_folder is missing; say which pairs become the examples in --output_folder")
     pairs = Folder(options.input_folder)
     parent = read_manifest(pairs)
     if parent["table"] != "pairs":
@@ -89,7 +95,7 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
     if not is_deduplicated(parent):
         print(f"{pairs}: was never deduplicated; a training will refuse the examples", file=sys.stderr)
     work = _work(pairs, options)
-    folder = Folder(options.output_folder)
+    folder = Folder(options.output_folder or "examples")
     folder.make()
     begun = time.monotonic()
     with only_run(folder):
@@ -108,6 +114,19 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
         counts, markers = output.finish(folder, recipe, units)
     _report(folder, counts, markers, time.monotonic() - begun)
     return run.OK
+
+
+def _encode_sample(options: EncodeOptions, flags: list[str]) -> int:
+    pairs, vocabulary = sample.sample_folder(sample.CLEAN), options.vocabulary
+    if vocabulary == "builtin" and sample.is_there(sample.VOCABULARY):
+        vocabulary = sample.VOCABULARY
+    print(
+        f"no --input_folder given: encoding {pairs} with the vocabulary {vocabulary} and the dVAE {options.dvae}, into "
+        f"{sample.EXAMPLES}"
+    )
+    mode = "overwrite" if sample.is_stale(sample.EXAMPLES, pairs) else options.incremental_mode
+    found = replace(options, input_folder=pairs, output_folder=sample.EXAMPLES, vocabulary=vocabulary)
+    return encode(replace(found, incremental_mode=mode), flags)
 
 
 def _work(pairs: Folder, options: EncodeOptions) -> Encode:

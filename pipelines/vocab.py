@@ -5,7 +5,8 @@
 leaves `vocab/vocabulary.json`, which `pipelines.encode --vocabulary vocab` and the Hugging Face `tokenizers` library
 read, and `manifest.json`, which says what it was learnt from. Captions are streamed from the shards. With
 --lists in place of --input_folder they come from lists of pairs (`coco:captions_val2017.json`), without pictures; the
-vocabulary that comes with the package was made so (dalle/weights/vocabulary.md).
+vocabulary that comes with the package was made so (dalle/weights/vocabulary.md). Without either it learns from the
+sample's clean pairs.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import Literal
 
 from dalle import tokenizer
 from pipelines import output, run
-from pipelines.caption_streams import Captions, OfDataset, OfLists, sample
+from pipelines.caption_streams import Captions, OfDataset, OfLists
+from pipelines.caption_streams import sample as draw
 from pipelines.options import no_change_of_bytes, options_json
 from pipelines.output import Recipe
+from schemas import sample
 from schemas.examples import TEXT_VOCABULARY
 from schemas.folder import Folder
 from schemas.lock import only_run
@@ -35,8 +38,8 @@ class VocabOptions:
     """A dataset of pairs: a path or an fsspec URL."""
     lists: tuple[str, ...] = no_change_of_bytes(default=())
     """Lists of pairs instead, PRESET:PATH each; the presets are those of pipelines.ingest --dataset."""
-    output_folder: str = no_change_of_bytes(default="vocab")
-    """Where the vocabulary goes."""
+    output_folder: str | None = no_change_of_bytes(default=None)
+    """Where the vocabulary goes; vocab by default."""
     vocab_size: int = TEXT_VOCABULARY
     """Entries at most; the 256 bytes among them."""
     max_captions: int = 0
@@ -56,11 +59,12 @@ class VocabOptions:
 
 def vocab(options: VocabOptions, flags: list[str]) -> int:
     """Do the job; gives the exit code."""
-    del flags  # Beam's: this job counts words in one process
+    if options.input_folder is None and options.output_folder is None and not options.lists:
+        return _vocab_of_sample(options, flags)
     if (options.input_folder is None) == (not options.lists):
         raise ValueError("expected either --input_folder, a dataset of pairs, or --lists")
     captions: Captions = OfDataset(Folder(options.input_folder)) if options.input_folder else OfLists(options.lists)
-    folder = Folder(options.output_folder)
+    folder = Folder(options.output_folder or "vocab")
     folder.make()
     with only_run(folder):
         folder.sweep()
@@ -89,6 +93,14 @@ def vocab(options: VocabOptions, flags: list[str]) -> int:
     return run.OK
 
 
+def _vocab_of_sample(options: VocabOptions, flags: list[str]) -> int:
+    pairs = sample.sample_folder(sample.CLEAN)
+    print(f"no --input_folder given: learning from the captions of {pairs}, into {sample.VOCABULARY}")
+    mode = "overwrite" if sample.is_stale(sample.VOCABULARY, pairs) else options.incremental_mode
+    found = replace(options, input_folder=pairs, output_folder=sample.VOCABULARY, incremental_mode=mode)
+    return vocab(found, flags)
+
+
 def _learn(captions: Captions, options: VocabOptions) -> tokenizer.Tokenizer:
     counts = [0, 0]
 
@@ -96,7 +108,7 @@ def _learn(captions: Captions, options: VocabOptions) -> tokenizer.Tokenizer:
         counts[:] = taken, total
 
     begun = time.monotonic()
-    learnt = tokenizer.train(sample(captions.portions, options.max_captions, options.seed, tell), options.vocab_size)
+    learnt = tokenizer.train(draw(captions.portions, options.max_captions, options.seed, tell), options.vocab_size)
     seconds = time.monotonic() - begun
     print(f"vocab\n\n  captions: {counts[0]:,} of {counts[1]:,}, {seconds:,.1f} s")
     short = options.vocab_size - learnt.vocab_size

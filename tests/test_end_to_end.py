@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
 import duckdb
+import open_clip
 import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import webdataset
 from PIL import Image
 
@@ -83,6 +87,36 @@ def test_hugging_face_datasets_opens_the_tars(collected: tuple[Path, int], tmp_p
     assert kept == len(found)
     assert (256, 256) == found[0]["jpg"].size
     assert found[0]["json"]["key"] == found[0]["__key__"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_open_clips_loader_trains_on_the_tars(
+    collected: tuple[Path, int], training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loader of its training program: whole batches of pictures and tokens; all pictures when it evaluates."""
+    loaders = pytest.importorskip("open_clip_train.data")
+    # it is made for webdataset up to 0.2.86, which does not yet mark the end of a tar among the samples
+    monkeypatch.setattr(loaders, "tar_file_expander", partial(loaders.tar_file_expander, eof_value=None))
+    folder, kept = collected
+    last = max(int(path.stem) for path in folder.glob("*.tar"))
+    given = SimpleNamespace(
+        train_data=f"{folder}/{{00000..{last:05d}}}.tar", val_data=f"{folder}/{{00000..{last:05d}}}.tar",
+        train_num_samples=kept, val_num_samples=kept, train_data_upsampling_factors=None, dataset_resampled=False,
+        batch_size=16, workers=0, world_size=1, seed=0,
+    )  # fmt: skip
+    found = loaders.get_wds_dataset(
+        given, open_clip.image_transform(64, is_train=training), training, floor=True, tokenizer=open_clip.tokenize
+    )
+    batches = list(found.dataloader)
+    assert (kept // 16 if training else -(-kept // 16)) == len(batches)
+    assert ((16, 3, 64, 64), (16, 77)) == tuple(tuple(each.shape) for each in batches[0])
+    if not training:
+        texts = [text for path in sorted(folder.glob("*.parquet")) for text in kept_texts(path)]
+        assert torch.equal(open_clip.tokenize(texts), torch.cat([tokens for _, tokens in batches]))
+
+
+def kept_texts(ledger: Path) -> list[str]:
+    return [row["text"] for row in pq.read_table(ledger).to_pylist() if row["status"] == "success"]
 
 
 def test_duckdb_and_polars_read_the_ledger(collected: tuple[Path, int]) -> None:

@@ -1,5 +1,6 @@
 """The architecture: names and sizes as released, gradients, what one-hot codes and gathered columns have in common."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,27 +17,8 @@ from dalle.logit_laplace import map_pixels
 from dalle.relaxation import relax
 
 CONFIG = DVAEConfig(vocab_size=96, encoder_n_hid=16, decoder_n_hid=8, n_init=12, n_blk_per_group=2)
-ENCODER_GROUPS = {1: (256, 256), 2: (256, 512), 3: (512, 1024), 4: (1024, 2048)}
-DECODER_GROUPS = {1: (128, 2048), 2: (2048, 1024), 3: (1024, 512), 4: (512, 256)}
-
-
-def released_shapes(*, decoder: bool) -> dict[str, tuple[int, ...]]:
-    """Every tensor of a released network and its shape, from the tables in the paper's code."""
-    kernels = (1, 3, 3, 3) if decoder else (3, 3, 3, 1)
-    convolutions = {"input": (128, 8192, 1) if decoder else (256, 3, 7)}
-    for group, (n_in, n_out) in (DECODER_GROUPS if decoder else ENCODER_GROUPS).items():
-        for block in (1, 2):
-            name, first = f"group_{group}.block_{block}", n_in if block == 1 else n_out
-            if first != n_out:
-                convolutions[f"{name}.id_path"] = (n_out, first, 1)
-            widths = (first, n_out // 4, n_out // 4, n_out // 4, n_out)
-            for index, kernel in enumerate(kernels):
-                convolutions[f"{name}.res_path.conv_{index + 1}"] = (widths[index + 1], widths[index], kernel)
-    convolutions["output.conv"] = (6, 256, 1) if decoder else (8192, 2048, 1)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, (n_out, n_in, kernel) in convolutions.items():
-        shapes |= {f"blocks.{name}.w": (n_out, n_in, kernel, kernel), f"blocks.{name}.b": (n_out,)}
-    return shapes
+RELEASED = json.loads(Path(__file__).with_name("released_state_dict.json").read_text())
+"""Every tensor of the released networks, in order, and its shape."""
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +40,9 @@ def images() -> torch.Tensor:
 def test_names_and_sizes_are_as_released(decoder: bool, tensors: int, parameters: int) -> None:
     with torch.device("meta"):
         network = Decoder() if decoder else Encoder()
-    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    assert released_shapes(decoder=decoder) == shapes
+    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
+    released = RELEASED["decoder" if decoder else "encoder"]
+    assert list(released.items()) == list(shapes.items())
     assert (tensors, parameters) == (len(shapes), sum(p.numel() for p in network.parameters()))
 
 
@@ -207,6 +190,14 @@ def test_errors_are_sentences(dvae: DVAE, tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match="has no config in its metadata"):
         load(tmp_path / "x.safetensors")
+    save(dvae, tmp_path / "dvae.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "dvae.safetensors").read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"cut.safetensors: is not a dVAE that dalle.dvae.save wrote"):
+        load(tmp_path / "cut.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", {"config": "{}"})
+    with pytest.raises(ValueError, match=r"x.safetensors: is not a dVAE that dalle.dvae.save wrote"):
+        load(tmp_path / "x.safetensors")
+    assert ["cut.safetensors", "dvae.safetensors", "x.safetensors"] == sorted(path.name for path in tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not dvae_module.BUILTIN.exists(), reason="the shipped weights are not trained yet")

@@ -1,0 +1,37 @@
+"""Where the sample's datasets lie: the folders that a job takes if it is given none."""
+
+from __future__ import annotations
+
+from schemas.folder import Folder
+from schemas.manifest import MANIFEST, fingerprint, read_manifest
+
+SAMPLE = "data/sample"
+PAIRS, CLEAN, VOCABULARY, EXAMPLES = (f"{SAMPLE}/{name}" for name in ("pairs", "clean", "vocab", "examples"))
+DVAE, PRIOR = f"{SAMPLE}/dvae", f"{SAMPLE}/prior"
+
+_MADE_BY = {PAIRS: "ingest", CLEAN: "dedup", VOCABULARY: "vocab", EXAMPLES: "encode"}
+
+
+def is_there(folder: str) -> bool:
+    """Whether a job has left this one of the sample's datasets here."""
+    return Folder(folder).exists(MANIFEST)
+
+
+def sample_folder(folder: str) -> str:
+    """The very same folder.
+
+    Raises:
+        ValueError: if no job has left it here yet.
+    """
+    if not is_there(folder):
+        first = f"python -m pipelines.{_MADE_BY[folder]}"
+        raise ValueError(f"{folder}: no folder given, and the sample's is not there; run {first} first")
+    return folder
+
+
+def is_stale(folder: str, parent: str) -> bool:
+    """Whether one of the sample's datasets was made from another one than now lies there, so that it is made anew."""
+    if not is_there(folder):
+        return False
+    made_from = read_manifest(Folder(folder))["lineage"][-1]["manifest"]
+    return bool(made_from != fingerprint(read_manifest(Folder(parent))))
