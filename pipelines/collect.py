@@ -84,7 +84,7 @@ class Collect:
         """Fetch what is open, then write the shard."""
         counts, fetched = [0, 0, 0], 0
         failures: Counter[tuple[str, str]] = Counter()
-        for row, size in self._fates(rows, spool):
+        for row, size, _ in self.fates(rows, spool):
             counts[row.fate] += 1
             fetched += size
             if row.columns["stage"] == "fetch" and self.local_folder is None:
@@ -102,11 +102,11 @@ class Collect:
         worst = [[host, reason, n] for (host, reason), n in failures.most_common(_WORST)]
         return Done(Counts.of_ledger(ledger), {"bytes_fetched": fetched, "failures_by_host": worst})
 
-    def _fates(self, rows: list[Record], spool: IO[bytes]) -> Iterator[tuple[Record, int]]:
-        """Every row once, when its fate is known, with the bytes fetched for it."""
+    def fates(self, rows: list[Record], spool: IO[bytes]) -> Iterator[tuple[Record, int, float]]:
+        """Every row once, when its fate is known, with the bytes and the seconds that its link took."""
         wanted = [row for row in rows if row.is_open]
-        yield from ((row, 0) for row in rows if not row.is_open)
-        for index, data, problem in self._pictures(wanted):
+        yield from ((row, 0, 0.0) for row in rows if not row.is_open)
+        for index, data, problem, seconds in self._pictures(wanted):
             row = rows[index]
             problem = problem or self.hashes.mismatch(data, row.given)
             if problem is None:
@@ -118,19 +118,19 @@ class Collect:
                 row.give_up(problem)
             else:
                 row.keep(stored.data, spool)
-            yield row, len(data)
+            yield row, len(data), seconds
 
     def _refuse(self, width: int, height: int) -> NotKept | None:
         return image_problem(width, height, self.limits)
 
-    def _pictures(self, wanted: list[Record]) -> Iterator[tuple[int, bytes, NotKept | None]]:
+    def _pictures(self, wanted: list[Record]) -> Iterator[tuple[int, bytes, NotKept | None, float]]:
         if self.local_folder is not None:
             places = ((row.index, row.place or "") for row in wanted)
-            return open_local(places, self.local_folder, self.fetching.max_bytes)
+            return ((*found, 0.0) for found in open_local(places, self.local_folder, self.fetching.max_bytes))
         links = ((row.index, row.url) for row in wanted)
         if self.fetching.downloader == "img2dataset":
-            return fetch_img2dataset(links, self.fetching)
-        return ((f.index, f.data, f.problem) for f in fetch(links, self.fetching))
+            return ((*found, 0.0) for found in fetch_img2dataset(links, self.fetching))
+        return ((f.index, f.data, f.problem, f.seconds) for f in fetch(links, self.fetching))
 
 
 @dataclass(frozen=True, kw_only=True)

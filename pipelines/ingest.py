@@ -4,17 +4,21 @@
 
 leaves in `pairs/`, for every shard, `00000.tar` (key.jpg, key.txt, key.json of the kept), `00000.parquet` (the ledger:
 one row for every input row, with status, stage and reason) and `00000_stats.json`, and at last `manifest.json`.
-The same command goes on where it was interrupted. Without --url_list it collects a sample web that it draws and
-serves itself into `data/sample/pairs`. Flags that are not listed here go to Apache Beam (--runner, ...).
+The same command goes on where it was interrupted. With --plan it probes a few rows, drawn at random, and prints what
+will be kept, which links are dead, how much disk and time it will take, and writes nothing. Without --url_list it
+collects a sample web that it draws and serves itself into `data/sample/pairs`. Flags that are not listed here go to
+Apache Beam (--runner, ...).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,10 +28,13 @@ import pyarrow as pa
 from pipelines import output, run, sample_web
 from pipelines.collect import Collect, CollectAgain
 from pipelines.fetching.options import FetchOptions
+from pipelines.forecast import Machine, forecast
+from pipelines.forecast_report import print_forecast
 from pipelines.lists import ListOptions, open_source
 from pipelines.options import no_change_of_bytes, options_json
 from pipelines.output import IncrementalMode, Recipe
 from pipelines.plan import Unit, make_plan
+from pipelines.probe import draw, probe
 from pipelines.progress import progress
 from pipelines.report import human_bytes, print_failures, print_report
 from pipelines.stages.decode import PictureOptions
@@ -64,6 +71,8 @@ class IngestOptions:
     failed for a reason that may have passed."""
     processes_count: int = no_change_of_bytes(default=0)
     """Worker processes on this machine; 0 is one for each core."""
+    plan: bool = no_change_of_bytes(default=False)
+    """Only probe 0.5 % of the rows (at least 200, at most 5,000) and print what the whole list will give and take."""
     filtering: FilterOptions = field(default_factory=FilterOptions)
     pictures: PictureOptions = field(default_factory=PictureOptions)
     fetching: FetchOptions = field(default_factory=FetchOptions)
@@ -89,6 +98,8 @@ class IngestOptions:
                 f"--incremental_mode retry: the ledger does not have the column '{self.not_saved}' of --verify_hash; "
                 "collect with it in --save_additional_columns to verify what is fetched again"
             )
+        if self.plan and self.incremental_mode == "retry":
+            raise ValueError("--plan: probes a list, and --incremental_mode retry reads none; leave one of them")
 
     @property
     def not_saved(self) -> str | None:
@@ -101,6 +112,8 @@ def ingest(options: IngestOptions, flags: list[str]) -> int:
     """Do the job; gives the exit code."""
     if options.source.url_list is None:
         return _ingest_sample(options, flags)
+    if options.plan:
+        return _plan(options, options.source.url_list)
     if options.output_folder is None:
         raise ValueError("--output_folder is missing; say where the dataset made of --url_list goes")
     folder = Folder(options.output_folder)
@@ -119,24 +132,54 @@ def ingest(options: IngestOptions, flags: list[str]) -> int:
 def _ingest_sample(options: IngestOptions, flags: list[str]) -> int:
     if options.source != ListOptions():
         raise ValueError("--url_list is missing; say which list the other flags are about")
-    print(f"no --url_list given: collecting the sample web, drawn and served by this command, into {SAMPLE}/pairs")
-    web = sample_web.build(SAMPLE)
     output_folder = options.output_folder or f"{SAMPLE}/pairs"
-    with sample_web.serve(web) as hosts:
+    todo = "probing" if options.plan else "collecting"
+    into = "" if options.plan else f", into {output_folder}"
+    print(f"no --url_list given: {todo} the sample web, drawn and served by this command{into}")
+    with _sample_folder(options) as place, sample_web.serve(web := sample_web.build(place)) as hosts:
         fetching = replace(options.fetching, connect_to=(*options.fetching.connect_to, *hosts))
         every = SAMPLE_ROWS_PER_SHARD if options.number_sample_per_shard == 10_000 else options.number_sample_per_shard
-        code = ingest(
-            replace(
-                options,
-                source=ListOptions(url_list=str(web.links)),
-                output_folder=output_folder,
-                number_sample_per_shard=every,
-                fetching=fetching,
-            ),
-            flags,
+        here = replace(
+            options,
+            source=ListOptions(url_list=str(web.links)),
+            output_folder=output_folder,
+            number_sample_per_shard=every,
+            fetching=fetching,
         )
+        if options.plan:
+            return _plan(here, "the sample web")
+        code = ingest(here, flags)
     sample_web.print_tally(web, Folder(output_folder))
     return code
+
+
+@contextlib.contextmanager
+def _sample_folder(options: IngestOptions) -> Iterator[str]:
+    """Where the sample web is drawn: a plan leaves nothing behind."""
+    if options.plan and not sample_web.is_drawn(SAMPLE):
+        with tempfile.TemporaryDirectory() as place:
+            yield place
+    else:
+        yield SAMPLE
+
+
+def _plan(options: IngestOptions, what: str) -> int:
+    """Say what collecting the list would give and take."""
+    source = open_source(_columns_read(options))
+    ledger_schema(pa.schema([(name, pa.null()) for name in options.source.save_additional_columns]))
+    drawn = draw(source.rows())
+    print(f"probing {len(drawn.numbers):,} of {drawn.rows:,} rows", file=sys.stderr)
+    found = probe(drawn, Collect(**_of_work(Folder("."), options), local_folder=source.local_folder))
+    cores = len(os.sched_getaffinity(0))
+    machine = Machine(
+        processes=options.processes_count or cores,
+        cores=cores,
+        rows_per_shard=options.number_sample_per_shard,
+        output_format=options.output_format,
+        fetching=options.fetching,
+    )
+    print_forecast(forecast(found, machine), what)
+    return run.OK
 
 
 def _collect(folder: Folder, options: IngestOptions, flags: list[str]) -> tuple[Counts, list[Marker]]:

@@ -78,8 +78,8 @@ def make_plan(
         folder.remove_tree(PLAN)
     hashes, counts, kinds = [], [], dict[str, str]()
     for number, table in enumerate(_slices(rows, rows_per_unit)):
-        for name in _json_columns(table.schema):
-            kinds[name] = _wider(kinds.get(name, "null"), _narrowest(table[name]))
+        for name, kind in _narrowest_types(table).items():
+            kinds[name] = _wider(kinds.get(name, "null"), kind)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
@@ -88,7 +88,7 @@ def make_plan(
         counts.append(table.num_rows)
     if not counts:
         raise ValueError("the list has no rows; expected at least one")
-    kinds = {name: "string" if kind == "null" else kind for name, kind in kinds.items()}
+    kinds = _known(kinds)
     found = {"identity": identity, "hashes": hashes, "rows": counts, "types": kinds}
     folder.write_json(_INDEX, found)
     return _plan(found, first, digits)
@@ -98,6 +98,16 @@ def read_slice(folder: Folder, unit: Unit, types: dict[str, str]) -> pa.Table:
     """A unit's rows, its JSON columns parsed to the types that the plan found."""
     with folder.open(unit.source) as file:
         table = pa.ipc.open_file(file.read()).read_all()
+    return parse_columns(table, types)
+
+
+def narrowest_types(table: pa.Table) -> dict[str, str]:
+    """The narrowest type of each additional column that came as JSON."""
+    return _known(_narrowest_types(table))
+
+
+def parse_columns(table: pa.Table, types: dict[str, str]) -> pa.Table:
+    """The table with its JSON columns parsed to these types."""
     for name in _json_columns(table.schema):
         values = [None if v is None else json.loads(v) for v in table[name].to_pylist()]
         kind = types[name]
@@ -166,6 +176,14 @@ def _content(array: pa.Array) -> Iterator[bytes]:
 
 def _json_columns(schema: pa.Schema) -> list[str]:
     return [f.name for f in schema if f.name not in ROWS.names and f.metadata == JSON_TEXT]
+
+
+def _narrowest_types(table: pa.Table) -> dict[str, str]:
+    return {name: _narrowest(table[name]) for name in _json_columns(table.schema)}
+
+
+def _known(kinds: dict[str, str]) -> dict[str, str]:
+    return {name: "string" if kind == "null" else kind for name, kind in kinds.items()}
 
 
 def _narrowest(column: pa.ChunkedArray) -> str:

@@ -48,25 +48,31 @@ class _Watch:
         self.every = _LOOK_EVERY if folder.is_local else _LOOK_EVERY_REMOTELY
         self._folder = folder
         self._old = {marker_name(u.shard): u for u in todo}
-        self._before = {n: self._stamp(n) for n in folder.names() if n in self._old}
+        self._before = {n: self._stamp(n) for n in self._names() if n in self._old}
         self._done: dict[str, tuple[int, int, int]] = {}
 
     def look(self) -> tuple[int, int, int]:
         """Kept, refused and failed so far."""
-        for name in self._folder.names():
+        for name in self._names():
             unit = self._old.get(name)
             if unit is None or unit.shard in self._done or self._stamp(name) == self._before.get(name):
                 continue
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(Exception):
                 counts = Marker.read(self._folder, unit.shard).counts
                 self._done[unit.shard] = (counts.kept, counts.refused, counts.failed)
         seen = [*self._done.values(), *self._running()]
         kept, refused, failed = (sum(each) for each in zip(*seen, strict=True)) if seen else (0, 0, 0)
         return kept, refused, failed
 
+    def _names(self) -> list[str]:
+        try:
+            return self._folder.names()
+        except Exception:  # noqa: BLE001  a store that fails now is asked again soon; nobody waits for this answer
+            return []
+
     def _stamp(self, name: str) -> object:
         """Tells a marker that is being replaced from the new one."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):
             info = self._folder.fs.info(self._folder.path(name))
             return info.get("mtime") or info.get("LastModified") or info.get("ino")
         return None

@@ -34,6 +34,9 @@ Pictures are fetched by one thread and freed by another; with glibc's own number
 1,150 MB over some ten thousand pictures.
 """
 
+_STORES = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google")
+"""Packages of object stores, whose errors are not all OSErrors."""
+
 _LOCAL = ("DirectRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunner")
 
 
@@ -68,6 +71,10 @@ def main(prog: str, manual: str, kind: type[T], job: Callable[[T, list[str]], in
         return _tell(prog, one_line(error), FAILED)
     except ImportError as error:  # fsspec's, for a store whose package is not installed
         return _tell(prog, f"{error}; install that package beside this one", USAGE)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _STORES:
+            raise
+        return _tell(prog, f"the store failed ({one_line(error)}); the same command goes on from there", FAILED)
     finally:
         _end_workers(others)
         if previous is not None:

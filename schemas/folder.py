@@ -1,7 +1,9 @@
 """A dataset's folder, local or on an object store: a file in it is whole under its final name, or not there.
 
 Local files are written beside their final name as `name.tmp-<process>-<uuid>`, synced and renamed. An object store has
-no rename: there a file is finished in the local temporary folder first and then put in one request.
+no rename: there a file is finished in the local temporary folder first and then put in one request, or in parts that
+become an object with the last request. What a killed run had put of such parts is no object, costs room all the same,
+and goes by the store's own rule for incomplete uploads.
 """
 
 from __future__ import annotations
@@ -72,7 +74,9 @@ class Folder:
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.url = str(url)
-        self.fs, root = fsspec.core.url_to_fs(self.url)
+        # what other processes do to the folder must be seen at once, so no listing is remembered
+        fresh = {} if "::" in self.url else {"use_listings_cache": False}
+        self.fs, root = fsspec.core.url_to_fs(self.url, **fresh)
         self.root = str(root).rstrip("/") or "/"
         self.is_local = isinstance(self.fs, LocalFileSystem)
 

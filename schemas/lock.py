@@ -1,7 +1,8 @@
 """One run at a time in a dataset's folder, and one worker at a time on a unit of it.
 
 On a local (or network) disk the kernel's file locks do it: they end with the process that holds them, however it
-ends. An object store has no such thing; there a small object says who is at work and is renewed while they are.
+ends. An object store has no such thing; there a small object says who is at work and is renewed while they are. It
+counts for nothing once it was not renewed for three minutes, or at once where its process can be seen to be gone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import psutil
 from filelock import FileLock, Timeout
 
 from schemas.folder import Folder
@@ -72,28 +76,31 @@ def _held_locally(folder: Folder, name: str, *, wait: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def _held_remotely(folder: Folder) -> Iterator[None]:
     mine = uuid.uuid4().hex
-    where = f"process {os.getpid()} on {socket.gethostname()}"
+    who = f"process {os.getpid()} on {socket.gethostname()}"
 
-    def put() -> None:
-        note = json.dumps({"run": mine, "who": where, "time": time.time()})
-        folder.fs.pipe_file(folder.path(RUN_LOCK), note.encode())
+    def put(**mode: Any) -> None:
+        note = json.dumps({"run": mine, "who": who, "time": time.time(), "process": _this_process()})
+        folder.fs.pipe_file(folder.path(RUN_LOCK), note.encode(), **mode)
 
-    if folder.exists(RUN_LOCK):
+    with contextlib.suppress(FileNotFoundError):
         note = folder.read_json(RUN_LOCK)
         age = time.time() - float(note["time"])
-        if age < _STALE_AFTER:
+        if age < _STALE_AFTER and not _is_gone(note.get("process")):
             raise FolderInUse(
                 f"{folder}: {note['who']} is at work in this folder (seen {age:.0f} s ago); wait for it to end, or "
                 f"{_STALE_AFTER:.0f} s if it was killed, or give another --output_folder"
             )
-    put()
+        folder.remove(RUN_LOCK)
+    with contextlib.suppress(FileExistsError):  # perhaps our own, put by a request whose answer was lost
+        put(mode="create")
     if folder.read_json(RUN_LOCK)["run"] != mine:
         raise FolderInUse(f"{folder}: another run took this folder at the same moment; start again when it ends")
     ended = threading.Event()
 
     def renew() -> None:
         while not ended.wait(_RENEW_AFTER):
-            put()
+            with contextlib.suppress(Exception):  # whatever ails the store: half a minute later is soon enough
+                put()
 
     renewing = threading.Thread(target=renew, name="renew-lock", daemon=True)
     renewing.start()
@@ -102,3 +109,25 @@ def _held_remotely(folder: Folder) -> Iterator[None]:
     finally:
         ended.set()
         renewing.join()
+
+
+def _this_process() -> list[Any] | None:
+    """What tells this process from any other that runs or ran on any machine; None where the system does not say."""
+    return _process(os.getpid())
+
+
+def _process(pid: int) -> list[Any] | None:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = os.stat("/proc/self/ns/pid").st_ino  # numbers of processes mean something only in here
+        return [boot, space, pid, psutil.Process(pid).create_time()]
+    except (OSError, psutil.Error):
+        return None
+
+
+def _is_gone(process: list[Any] | None) -> bool:
+    """Whether a process that took the lock is known to have ended: only one of this machine can be."""
+    here = _this_process()
+    if not process or not here or process[:2] != here[:2]:
+        return False
+    return _process(process[2]) != process

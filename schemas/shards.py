@@ -56,6 +56,11 @@ def write_tar(file: HashingFile, samples: Iterable[Sample]) -> None:
                 tar.addfile(member, io.BytesIO(data))
 
 
+def sample_size(members: Iterable[int]) -> int:
+    """Bytes that a sample with members of these sizes takes in a tar: each has a head and is padded to 512."""
+    return sum(512 + -(-size // 512) * 512 for size in members)
+
+
 def read_tar(file: IO[bytes], where: str) -> Iterator[Sample]:
     """The samples of a tar, in order.
 

@@ -42,6 +42,8 @@ class Fetched:
     index: int
     data: bytes = b""
     problem: NotKept | None = None
+    seconds: float = 0.0
+    """From its first attempt to its end: for so long it took one of the places."""
 
 
 @dataclass(eq=False, slots=True)
@@ -54,6 +56,8 @@ class _Link:
     anew: bool = False
     """Whether it was begun again because a connection that was kept alive had died."""
     begun: float = 0.0
+    attempted: float = 0.0
+    """When its first attempt began; later than `begun` where it waited for a robots.txt or for its host's slot."""
     answer: Answer | None = None
     waiting: list[_Link] = field(default_factory=list)
     """Links that wait for this robots.txt."""
@@ -159,6 +163,7 @@ class Loop:
     def _attempt(self, link: _Link) -> None:
         now = time.monotonic()
         link.begun = link.begun or now
+        link.attempted = link.attempted or now
         link.tries += 1
         link.answer = Answer(self._policy, self._options)
         left = min(self._options.timeout, link.begun + self._options.deadline - now)
@@ -283,4 +288,5 @@ class Loop:
         data = b"" if problem or link.answer is None else link.answer.body.getvalue()
         self._unread += 1
         self._unread_bytes += len(data)
-        self.results.put(Fetched(link.index, data, problem))
+        seconds = time.monotonic() - link.attempted if link.attempted else 0.0
+        self.results.put(Fetched(link.index, data, problem, seconds))

@@ -25,7 +25,7 @@ class HostSlots(Generic[Link]):
 
     def take(self, host: str, link: Link) -> bool:
         """Take a slot for the link, or have it wait until `free` gives it out."""
-        if self._taken[host] < self._most or self._is_local(host):
+        if self._taken[host] < self._most or not has_limit(host, self._unlimited):
             self._taken[host] += 1
             return True
         self._waiting[host].append(link)
@@ -43,10 +43,12 @@ class HostSlots(Generic[Link]):
             self._waiting.pop(host, None)
         return None
 
-    def _is_local(self, host: str) -> bool:
-        if host in self._unlimited or host == "localhost":
-            return True
-        try:
-            return not is_public(ipaddress.ip_address(host))
-        except ValueError:
-            return False
+
+def has_limit(host: str, unlimited: Collection[str] = ()) -> bool:
+    """Whether only so many of a host's links are fetched at once; not so if it is of this machine or network."""
+    if host in unlimited or host == "localhost":
+        return False
+    try:
+        return is_public(ipaddress.ip_address(host))
+    except ValueError:
+        return True

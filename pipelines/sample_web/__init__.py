@@ -6,9 +6,9 @@ So the main command has something to collect right after the install, and every 
 right outcome is known.
 """
 
-from pipelines.sample_web.making import SampleWeb, build
+from pipelines.sample_web.making import SampleWeb, build, is_drawn
 from pipelines.sample_web.recall import print_recall
 from pipelines.sample_web.server import serve
 from pipelines.sample_web.tally import print_tally
 
-__all__ = ["SampleWeb", "build", "print_recall", "print_tally", "serve"]
+__all__ = ["SampleWeb", "build", "is_drawn", "print_recall", "print_tally", "serve"]

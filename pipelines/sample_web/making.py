@@ -32,6 +32,7 @@ CLOSED_HOST, OPT_OUT_HOST = "closed.sample.test", "private.sample.test"
 VERSION = 2
 """Raised when the same seed gives another web."""
 
+_STAMP = "seed.json"
 _FIRST_ROWS = 100
 """The slow links stand among the first rows, so that only one unit has to wait for them."""
 
@@ -108,9 +109,7 @@ class _Page:
 def build(folder: str | os.PathLike[str], seed: int = 0) -> SampleWeb:
     """Draw the sample web, unless the folder holds the same one already."""
     web = SampleWeb(Path(folder))
-    stamp = web.folder / "seed.json"
-    wanted = {"seed": seed, "version": VERSION, "content": fingerprint([repr(TROUBLES), VALIDATION])}
-    if stamp.exists() and json.loads(stamp.read_text()) == wanted:
+    if is_drawn(folder, seed):
         return web
     rng = np.random.default_rng([seed, VERSION])
     pages = _ordered(list(_pages(seed, rng)), rng)
@@ -136,8 +135,18 @@ def build(folder: str | os.PathLike[str], seed: int = 0) -> SampleWeb:
     )
     captions = ({"file": _validation_file(n), "captions": describe(_validation(seed, n), 5)} for n in range(VALIDATION))
     out.write("validation/captions.jsonl", _lines(captions))
-    out.write_json("seed.json", wanted)
+    out.write_json(_STAMP, _stamp(seed))
     return web
+
+
+def is_drawn(folder: str | os.PathLike[str], seed: int = 0) -> bool:
+    """Whether the folder holds the sample web of this seed, whole."""
+    stamp = Path(folder) / _STAMP
+    return stamp.exists() and json.loads(stamp.read_text()) == _stamp(seed)
+
+
+def _stamp(seed: int) -> dict[str, Any]:
+    return {"seed": seed, "version": VERSION, "content": fingerprint([repr(TROUBLES), VALIDATION])}
 
 
 def _pages(seed: int, rng: np.random.Generator) -> Iterator[_Page]:

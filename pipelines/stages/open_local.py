@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import fsspec
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.rows import path_inside
 from schemas.reasons import NotKept
@@ -28,7 +29,11 @@ def open_local(
                 problem = NotKept("empty", "the file has no bytes")
         except FileNotFoundError:
             problem = NotKept("not-found", f"no file '{place}' in the folder")
+        except PermissionError as error:
+            problem = NotKept("unreadable", f"'{place}': {error.strerror or error}")
         except OSError as error:
+            if not pictures.on_disk:  # a store that failed although it was asked again says nothing of the picture
+                raise
             problem = NotKept("unreadable", f"'{place}': {error.strerror or error}")
         except ValueError as error:
             problem = NotKept("bad-url", str(error))
@@ -38,6 +43,7 @@ def open_local(
 class _Pictures:
     def __init__(self, folder: str) -> None:
         self._fs, self._root = fsspec.core.url_to_fs(folder)
+        self.on_disk = isinstance(self._fs, LocalFileSystem)
         self._column: tuple[str, str, list[bytes | None]] = ("", "", [])
 
     def read(self, place: str, max_bytes: int) -> tuple[bytes, NotKept | None]:
