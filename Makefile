@@ -8,7 +8,7 @@ DETECTOR ?= builtin
 DVAE ?= builtin
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint flink-test flink-test-small clean
 
 demo: $(VENV)/installed
 	@echo "1 of 7: collect image-caption pairs from a small web that is drawn and served here"
@@ -33,6 +33,18 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-dev lint
 	$(RUN) -m pytest
+
+# A real Flink on this machine: fetched by name, kept in ~/.cache, about 15 minutes; both results stay in build/flink.
+flink-test: $(VENV)/installed-dev
+	$(RUN) -m tests.flink.parts
+	rm -rf build/flink
+	$(RUN) -m pytest tests/flink -m flink
+	@cat build/flink/report.md
+
+# One job on the cluster inside Beam's job server, where Java and the job server can be had.
+flink-test-small: $(VENV)/installed-dev
+	@if $(RUN) -m tests.flink.parts --only-job-server; then $(RUN) -m pytest tests/flink -m flink -k small; \
+	else echo "flink-test-small: skipped, for the reason above"; fi
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

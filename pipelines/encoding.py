@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -23,6 +24,24 @@ from schemas.folder import Folder, Staging
 from schemas.manifest import Counts
 from schemas.pair_shards import OutputFormat, read_ledger, read_pictures
 from schemas.pairs import SUCCESS
+
+
+class _Inside:
+    """How many are inside `one_thread` in this process, under a lock, and how many threads torch had before."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.before = 1
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+_ONE_THREAD = _Inside()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +129,23 @@ class Encode:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """torch on one thread inside the block: fp32 convolutions differ in the last bits between one and two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """torch on one thread inside the block: fp32 convolutions differ in the last bits between one and two.
+
+    Some runners (Flink's, for one) do several units in threads of one worker process: the last of them to leave the
+    block gives torch its threads back, so that none takes them from under another.
+    """
+    with _ONE_THREAD:
+        if not _ONE_THREAD.inside:
+            _ONE_THREAD.before = torch.get_num_threads()
+        _ONE_THREAD.inside += 1
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _ONE_THREAD:
+            _ONE_THREAD.inside -= 1
+            if not _ONE_THREAD.inside:
+                torch.set_num_threads(_ONE_THREAD.before)
 
 
 @functools.lru_cache(maxsize=1)

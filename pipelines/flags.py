@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import NoReturn, TypeVar
 
 import tyro
-from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
 from dalle.flags import registry
 
@@ -47,6 +48,7 @@ class _BeamParser(_BeamArgumentParser):
 
 
 def _check_beam_knows(flags: list[str], prog: str) -> None:
+    _load_runner(flags)
     parser = _BeamParser(add_help=False, allow_abbrev=False)
     for kind in PipelineOptions.__subclasses__():
         if "_add_argparse_args" in kind.__dict__:
@@ -54,3 +56,20 @@ def _check_beam_knows(flags: list[str], prog: str) -> None:
     _, unknown = parser.parse_known_args(flags)
     if unknown:
         raise ValueError(f"unknown flag {unknown[0]}: neither this job nor Beam knows it; see python -m {prog} --help")
+
+
+def _load_runner(flags: list[str]) -> None:
+    """Import a runner that is given by its full name, as Dask's has to be: flags of its own come with its module.
+
+    Raises:
+        ImportError: if it or what it needs is not installed.
+    """
+    parser = _BeamParser(add_help=False, allow_abbrev=False)
+    StandardOptions._add_argparse_args(parser)
+    known, _ = parser.parse_known_args(flags)
+    module = (known.runner or "").rpartition(".")[0]
+    if module:
+        try:
+            importlib.import_module(module)
+        except AttributeError:  # Beam's module for Dask fails so where Dask is not installed
+            raise ImportError(f"--runner {known.runner}: what it needs is missing, such as apache-beam[dask]") from None

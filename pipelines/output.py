@@ -288,7 +288,11 @@ def finish(
 
 
 def tidy(folder: Folder) -> None:
-    """Take away what a finished dataset does not need; also what a run that was killed while doing so left."""
+    """Take away what a finished dataset does not need; also what a run that was killed while doing so left.
+
+    Half-written files are among it where an engine did a unit again because a worker had died in the middle of it.
+    """
+    folder.sweep()
     for leftover in (PLAN, FAILED, PROGRESS):
         folder.remove_tree(leftover)
 
