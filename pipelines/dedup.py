@@ -22,7 +22,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pipelines import output, run, sample_web
@@ -41,9 +40,8 @@ from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.manifest import Counts, read_manifest
 from schemas.matches import WITHIN
+from schemas.sample import CLEAN, PAIRS, SAMPLE, is_stale, sample_folder
 from schemas.shards import read_parquet
-
-SAMPLE = "data/sample"
 
 
 def dedup(options: DedupOptions, flags: list[str]) -> int:
@@ -111,21 +109,21 @@ def _clean(passes: Passes) -> tuple[Counts, list[SetSummary]]:
 
 
 def _dedup_sample(options: DedupOptions, flags: list[str]) -> int:
-    if not (Path(SAMPLE) / "pairs" / "manifest.json").exists():
-        raise ValueError(f"{SAMPLE}/pairs: the sample is not collected yet; run python -m pipelines.ingest first")
-    print(f"no --input_folder given: cleaning the sample's pairs of its validation set, into {SAMPLE}/clean")
+    sample_folder(PAIRS)
+    print(f"no --input_folder given: cleaning the sample's pairs of its validation set, into {CLEAN}")
     web = sample_web.build(SAMPLE)
     code = dedup(
         replace(
             options,
-            input_folder=f"{SAMPLE}/pairs",
-            output_folder=f"{SAMPLE}/clean",
+            input_folder=PAIRS,
+            output_folder=CLEAN,
             reference=(f"validation={web.validation}",),
+            incremental_mode="overwrite" if is_stale(CLEAN, PAIRS) else options.incremental_mode,
         ),
         flags,
     )
     if code == run.OK:
-        pairs, clean = Folder(f"{SAMPLE}/pairs"), Folder(f"{SAMPLE}/clean")
+        pairs, clean = Folder(PAIRS), Folder(CLEAN)
         sample_web.print_tally(web, clean)
         sample_web.print_recall(web, pairs, clean)
     return code

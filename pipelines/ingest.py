@@ -46,8 +46,8 @@ from schemas.lock import only_run
 from schemas.manifest import Counts, Marker, fingerprint, versions
 from schemas.pair_shards import OutputFormat
 from schemas.pairs import ledger_schema
+from schemas.sample import PAIRS, SAMPLE
 
-SAMPLE = "data/sample"
 SAMPLE_ROWS_PER_SHARD = 100
 
 _MAKE_THE_BYTES = ("numpy", "opencv-python-headless", "pillow", "pillow-heif", "py3langid", "pyarrow", "simplejpeg")
@@ -132,7 +132,7 @@ def ingest(options: IngestOptions, flags: list[str]) -> int:
 def _ingest_sample(options: IngestOptions, flags: list[str]) -> int:
     if options.source != ListOptions():
         raise ValueError("--url_list is missing; say which list the other flags are about")
-    output_folder = options.output_folder or f"{SAMPLE}/pairs"
+    output_folder = options.output_folder or PAIRS
     todo = "probing" if options.plan else "collecting"
     into = "" if options.plan else f", into {output_folder}"
     print(f"no --url_list given: {todo} the sample web, drawn and served by this command{into}")
