@@ -133,6 +133,12 @@ class Detector(nn.Module):
         scales = (variances + floor * variances.mean()).rsqrt()
         self.whitening.copy_(directions * (scales / scales.mean()))
 
+    @torch.no_grad()
+    def unwhiten(self) -> None:
+        """Undo `whiten`, to train on."""
+        self.centre.zero_()
+        self.whitening.copy_(torch.eye(len(self.centre)))
+
 
 def save(model: Detector, path: Path) -> None:
     """Write the weights in half precision and the configuration to one safetensors file."""

@@ -65,7 +65,7 @@ class TrainOptions:
     threads: int = 1
     """Threads of the network."""
     start_from: Path | None = None
-    """Weights to begin with."""
+    """Weights to begin with, as an earlier training left them."""
     network: DetectorConfig = field(default_factory=DetectorConfig)
     """Its size."""
 
@@ -130,6 +130,7 @@ class Run:
         self.options = options
         self.step = 0
         self.model = load(options.start_from).train() if options.start_from else Detector(options.network)
+        self.model.unwhiten()  # fitted anew at the end
         self.model.to(memory_format=torch.channels_last)
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         kernels = [p for p in self.model.parameters() if p.shape[1:].numel() > 1]

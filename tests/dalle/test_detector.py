@@ -207,6 +207,16 @@ def test_training_is_deterministic_and_resumes_to_the_same_weights(options: Trai
     assert whole == resumed.output.read_bytes()
 
 
+def test_training_goes_on_from_finished_weights(options: TrainOptions, tmp_path: Path) -> None:
+    """Which were whitened at their end: what the network learns from begins without that."""
+    list(train(options))
+    begun = Run(replace(options, output=tmp_path / "on.safetensors", start_from=options.output)).model
+    finished = load(options.output)
+    assert torch.equal(begun.whitening, torch.eye(24))
+    assert not torch.equal(finished.whitening, torch.eye(24))
+    assert torch.equal(begun.head.weight, finished.head.weight)
+
+
 def test_a_side_without_steps_is_refused(tmp_path: Path) -> None:
     """Before anything starts."""
     with pytest.raises(ValueError, match="--sides has 1 values, --steps 2; give one for each"):
