@@ -3,10 +3,11 @@
     python benchmarks/dedup.py                        # the built-in detector
     python benchmarks/dedup.py --detector phash --quick
 
-runs `pipelines.dedup` on datasets of 10 and 100 shards of real pictures (`DALLE_TEST_DATA`), stored as ingest stores
-them, against 46,298 references, each run in one process of its own; seconds of each step are read from the shards'
-markers. What `--within` costs and misses is measured on vectors: the pairs that share a cell against all pairs by brute
-force, on real pictures and copies of them. Writes benchmarks/results/dedup.json and dedup.md.
+runs `pipelines.dedup` on datasets of real pictures (`DALLE_TEST_DATA`), stored as ingest stores them, against 46,298
+references, each run in one process of its own: two shards of 4,000 pictures for the rates, 10 and 100 small shards for
+the memory; seconds of each step are read from the shards' markers. What `--within` costs and misses is measured on
+vectors: the pairs that share a cell against all pairs by brute force, on real pictures and copies of them. Writes
+benchmarks/results/dedup.json and dedup.md.
 """
 
 from __future__ import annotations
@@ -49,8 +50,12 @@ from schemas.shards import index_digits, sample_key, shard_name, write_parquet
 
 DATA = Path(os.environ.get("DALLE_TEST_DATA", Path(__file__).parents[1] / "../shared/data"))
 PICTURES, REFERENCES = 250_000_000, 46_298
-SIZES = {False: (1000, 10, 100, 3), True: (24, 2, 6, 1)}
-"""By whether it is to be quick: pictures of a shard, shards of the small and of the large dataset, repeats."""
+SIZES = {
+    False: {"rates": (4000, 2, 2), "10 shards": (100, 10, 1), "100 shards": (100, 100, 1)},
+    True: {"rates": (48, 2, 1), "10 shards": (8, 2, 1), "100 shards": (8, 6, 1)},
+}
+"""By whether it is to be quick: pictures of a shard, shards, repeats. Rates are of shards nearly as large as real ones;
+memory is of few and of many small ones."""
 CELLS, EDITED = 64, ("jpeg", "brightness", "text", "mild-crop", "mirror")
 
 
@@ -153,21 +158,23 @@ def _durations(place: Path) -> Iterator[float]:
 
 def run_job(detector: str, quick: bool, place: Path) -> dict[str, Any]:
     """The job on few and on many shards."""
-    each, few, many, repeats = SIZES[quick]
     embedder = load_detector(detector)
     write_references(place / "references", embedder, REFERENCES)
-    pictures = stored_pictures(min(each * many, 2000))
-    figures: dict[str, Any] = {"pictures in a shard": each, "references": REFERENCES, "views": len(embedder.views)}
-    for shards, times in ((few, repeats), (many, 1)):
-        write_dataset(place / f"pairs-{shards}", pictures, shards, each)
+    pictures = stored_pictures(96 if quick else 2000)
+    figures: dict[str, Any] = {"references": REFERENCES, "views": len(embedder.views)}
+    for name, (each, shards, times) in SIZES[quick].items():
+        pairs = place / name.replace(" ", "-")
+        write_dataset(pairs, pictures, shards, each)
         runs = []
         for number in range(times):
-            given = [place / f"pairs-{shards}", place / "references", detector, place / f"clean-{shards}-{number}"]
+            given = [pairs, place / "references", detector, f"{pairs}-clean-{number}"]
             command = [sys.executable, __file__, "--once", *map(str, given)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             runs.append(json.loads(done.stdout.splitlines()[-1]))
         rows = shards * each
-        figures[f"{shards} shards"] = {
+        figures[name] = {
+            "shards": shards,
+            "pictures in a shard": each,
             **{
                 f"{step} images/s": spread([rows / run[step] for run in runs], 1)
                 for step in ("embed", "search", "write")
@@ -223,9 +230,9 @@ def within(detector: str, quick: bool) -> dict[str, Any]:
     }
 
 
-def costs(job: dict[str, Any], inside: dict[str, Any], shards: int) -> dict[str, float]:
+def costs(job: dict[str, Any], inside: dict[str, Any]) -> dict[str, float]:
     """Core hours for 250 million pictures, from the rates of one core."""
-    rates = job[f"{shards} shards"]
+    rates = job["rates"]
     hours = {step: PICTURES / rates[f"{step} images/s"]["median"] / 3600 for step in ("embed", "search", "write")}
     in_a_cell = PICTURES * CELLS_EACH / number_of_cells(PICTURES)
     hours["within: spread"] = PICTURES / inside["spread images/s"] / 3600
@@ -256,7 +263,7 @@ def main() -> None:
         job = run_job(options.detector, options.quick, Path(place))
     inside = within(options.detector, options.quick)
     figures = {"detector": options.detector, "job": job, "within": inside}
-    figures["core hours"] = costs(job, inside, SIZES[options.quick][2])
+    figures["core hours"] = costs(job, inside)
     name = "dedup_quick" if options.quick else "dedup"
     record(name, figures, ["faiss-cpu", "numpy", "torch", "pyarrow", "opencv-python-headless"])
     (RESULTS / f"{name}.md").write_text(table(figures))

@@ -35,17 +35,18 @@ def products(
         triangle: the others are the vectors themselves; leave out those before the block.
 
     Yields:
-        number of the block's first vector, of the first of the others, [block, M - first] cosines.
+        number of the block's first vector, of the first of the others, [M - first, block] cosines: so, what is asked of
+        each of the others lies side by side in memory.
     """
     if fast:
-        left, right = torch.from_numpy(vectors).bfloat16(), torch.from_numpy(others).bfloat16().T
+        left, right = torch.from_numpy(others).bfloat16(), torch.from_numpy(vectors).bfloat16().T
     for start in range(0, len(vectors), block):
         first = start if triangle else 0
         if fast:
-            yield start, first, left[start : start + block] @ right[:, first:]
+            yield start, first, left[first:] @ right[:, start : start + block]
         else:
             part = np.ascontiguousarray(vectors[start : start + block])
-            values = faiss.pairwise_distances(part, others[first:], faiss.METRIC_INNER_PRODUCT)
+            values = faiss.pairwise_distances(others[first:], part, faiss.METRIC_INNER_PRODUCT)
             yield start, first, torch.from_numpy(values)
 
 

@@ -82,7 +82,7 @@ def _link(
     blocks = products(mine, others, fast=fast, block=_BLOCK, triangle=mine is others)
     for start, first, product in blocks:
         found = torch.nonzero(product >= threshold - MARGIN[fast], as_tuple=True)
-        rows, columns = found[0].numpy() + start, found[1].numpy() + first
+        rows, columns = found[1].numpy() + start, found[0].numpy() + first
         new = labels[my_places[rows]] != labels[their_places[columns]]
         rows, columns, _ = exact(mine, others, rows[new], columns[new], threshold)
         one, other = my_places[rows], their_places[columns]

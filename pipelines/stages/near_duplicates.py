@@ -37,9 +37,10 @@ def search(vectors: np.ndarray, references: np.ndarray, floor: float, *, fast: b
     pairs = [(none, none, none.astype(np.float32))]
     margin = MARGIN[fast]
     for start, _, product in products(vectors, flat, fast=fast, block=_BLOCK):
-        rows, columns = (places.numpy() for places in torch.nonzero(product >= floor - margin, as_tuple=True))
+        greatest = product.amax(1).float()  # the only pass over the whole product: it is slower to read than to make
+        rows, columns = _above(product, greatest, floor - margin)
         pairs.append(exact(vectors, flat, rows + start, columns, floor))
-        rows, columns = _greatest(product, best - margin, 2 * margin)
+        rows, columns = _greatest(product, greatest, best - margin, 2 * margin)
         rows, columns, values = exact(vectors, flat, rows + start, columns, -np.inf)
         _keep_greatest(best, best_row, rows, columns, values)
     rows, columns, values = (np.concatenate(part) for part in zip(*pairs, strict=True))
@@ -81,10 +82,19 @@ def _keep_greatest(
     best_row[columns[greater]] = rows[greater]
 
 
-def _greatest(product: torch.Tensor, at_least: np.ndarray, slack: float) -> tuple[np.ndarray, np.ndarray]:
-    """Of each column that reaches `at_least` the values within `slack` of its greatest."""
-    greatest = product.amax(0).float()
-    columns = torch.nonzero(greatest >= torch.from_numpy(at_least)).flatten()
-    part = product[:, columns]
-    rows, picked = torch.nonzero(part >= (greatest[columns] - slack).to(part.dtype), as_tuple=True)
-    return rows.numpy(), columns[picked].numpy()
+def _above(product: torch.Tensor, greatest: torch.Tensor, cut: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures and references of the values at or above the cut; `greatest` is of each reference."""
+    return _within(product, torch.nonzero(greatest >= cut).flatten(), cut)
+
+
+def _greatest(
+    product: torch.Tensor, greatest: torch.Tensor, at_least: np.ndarray, slack: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each reference that reaches `at_least` the values within `slack` of its greatest."""
+    chosen = torch.nonzero(greatest >= torch.from_numpy(at_least)).flatten()
+    return _within(product, chosen, (greatest[chosen] - slack).to(product.dtype)[:, None])
+
+
+def _within(product: torch.Tensor, chosen: torch.Tensor, cut: torch.Tensor | float) -> tuple[np.ndarray, np.ndarray]:
+    picked, rows = torch.nonzero(product[chosen] >= cut, as_tuple=True)
+    return rows.numpy(), chosen[picked].numpy()
