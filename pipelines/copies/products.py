@@ -36,14 +36,18 @@ def products(
 
     Yields:
         number of the block's first vector, of the first of the others, [M - first, block] cosines: so, what is asked of
-        each of the others lies side by side in memory.
+        each of the others lies side by side in memory. They are overwritten by the next block's.
     """
     if fast:
         left, right = torch.from_numpy(others).bfloat16(), torch.from_numpy(vectors).bfloat16().T
+        # one piece of memory for all blocks, and numpy's, whose pages are huge: fresh ones cost as much as a product
+        room = torch.from_numpy(np.empty(len(others) * min(block, len(vectors)), np.int16)).view(torch.bfloat16)
     for start in range(0, len(vectors), block):
         first = start if triangle else 0
         if fast:
-            yield start, first, left[first:] @ right[:, start : start + block]
+            part_of = right[:, start : start + block]
+            shape = (len(others) - first, part_of.shape[1])
+            yield start, first, torch.mm(left[first:], part_of, out=room[: shape[0] * shape[1]].view(shape))
         else:
             part = np.ascontiguousarray(vectors[start : start + block])
             values = faiss.pairwise_distances(others[first:], part, faiss.METRIC_INNER_PRODUCT)

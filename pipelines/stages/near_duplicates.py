@@ -31,23 +31,18 @@ def search(vectors: np.ndarray, references: np.ndarray, floor: float, *, fast: b
     """
     count, views, dimension = references.shape
     flat = np.ascontiguousarray(references.reshape(-1, dimension))
-    best = np.full(len(flat), -np.inf, np.float32)
-    best_row = np.full(len(flat), -1, np.int64)
     none = np.zeros(0, np.int64)
     pairs = [(none, none, none.astype(np.float32))]
     margin = MARGIN[fast]
+    nearest = _Nearest(count, views, 2 * margin)
     for start, _, product in products(vectors, flat, fast=fast, block=_BLOCK):
         greatest = product.amax(1).float()  # the only pass over the whole product: it is slower to read than to make
         rows, columns = _above(product, greatest, floor - margin)
         pairs.append(exact(vectors, flat, rows + start, columns, floor))
-        rows, columns = _greatest(product, greatest, best - margin, 2 * margin)
-        rows, columns, values = exact(vectors, flat, rows + start, columns, -np.inf)
-        _keep_greatest(best, best_row, rows, columns, values)
+        nearest.look_at(product, greatest, start)
     rows, columns, values = (np.concatenate(part) for part in zip(*pairs, strict=True))
     rows, refs, values = _best_view(rows, columns // views, values)
-    by_reference = best.reshape(count, views)
-    chosen = np.where(by_reference == by_reference.max(1, keepdims=True), best_row.reshape(count, views), 1 << 62)
-    return Found(rows, refs, values, chosen.min(1) if len(vectors) else np.full(count, -1), by_reference.max(1))
+    return Found(rows, refs, values, *nearest.found(vectors, flat))
 
 
 def most_alike(found: Found) -> tuple[np.ndarray, np.ndarray]:
@@ -68,31 +63,50 @@ def _best_view(rows: np.ndarray, refs: np.ndarray, values: np.ndarray) -> tuple[
     return rows[order], refs[order], values[order]
 
 
-def _keep_greatest(
-    best: np.ndarray, best_row: np.ndarray, rows: np.ndarray, columns: np.ndarray, values: np.ndarray
-) -> None:
-    """Take over what is greater; blocks come in order, so of equals the first stays."""
-    order = np.lexsort((rows, -values, columns))
-    rows, columns, values = rows[order], columns[order], values[order]
-    first = np.ones(len(columns), bool)
-    first[1:] = columns[1:] != columns[:-1]
-    rows, columns, values = rows[first], columns[first], values[first]
-    greater = values > best[columns]
-    best[columns[greater]] = values[greater]
-    best_row[columns[greater]] = rows[greater]
+class _Nearest:
+    """For each reference the picture most like it: candidates are gathered block by block, and judged at the end."""
+
+    def __init__(self, count: int, views: int, slack: float) -> None:
+        self._shape, self._slack = (count, views), slack
+        self._lead = torch.full((count * views,), -torch.inf)
+        self._candidates: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def look_at(self, product: torch.Tensor, greatest: torch.Tensor, start: int) -> None:
+        """Take what may still turn out to be the greatest, as far as the product can tell.
+
+        Args:
+            product: [R V, n] cosines.
+            greatest: [R V] of each row.
+            start: number of the block's first picture.
+        """
+        chosen = torch.nonzero(greatest >= self._lead - self._slack).flatten()
+        self._lead = torch.maximum(self._lead, greatest)
+        cut = (self._lead[chosen] - self._slack).to(product.dtype)[:, None]
+        rows, columns = _within(product, chosen, cut)
+        self._candidates.append((rows + start, columns, product[columns, rows].float().numpy()))
+
+    def found(self, vectors: np.ndarray, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """[R] int64 pictures, the first of equals, -1 if there are none; [R] float32 similarities."""
+        count, views = self._shape
+        best, best_row = np.full(count, -np.inf, np.float32), np.full(count, -1, np.int64)
+        if not self._candidates:
+            return best_row, best
+        rows, columns, values = (np.concatenate(part) for part in zip(*self._candidates, strict=True))
+        lead = self._lead.numpy().reshape(count, views).max(1)
+        near = values >= lead[columns // views] - self._slack
+        rows, columns, values = exact(vectors, flat, rows[near], columns[near], -np.inf)
+        references = columns // views
+        order = np.lexsort((rows, -values, references))
+        rows, references, values = rows[order], references[order], values[order]
+        first = np.ones(len(references), bool)
+        first[1:] = references[1:] != references[:-1]
+        best[references[first]], best_row[references[first]] = values[first], rows[first]
+        return best_row, best
 
 
 def _above(product: torch.Tensor, greatest: torch.Tensor, cut: float) -> tuple[np.ndarray, np.ndarray]:
     """Pictures and references of the values at or above the cut; `greatest` is of each reference."""
     return _within(product, torch.nonzero(greatest >= cut).flatten(), cut)
-
-
-def _greatest(
-    product: torch.Tensor, greatest: torch.Tensor, at_least: np.ndarray, slack: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of each reference that reaches `at_least` the values within `slack` of its greatest."""
-    chosen = torch.nonzero(greatest >= torch.from_numpy(at_least)).flatten()
-    return _within(product, chosen, (greatest[chosen] - slack).to(product.dtype)[:, None])
 
 
 def _within(product: torch.Tensor, chosen: torch.Tensor, cut: torch.Tensor | float) -> tuple[np.ndarray, np.ndarray]:
