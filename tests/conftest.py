@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -100,6 +102,11 @@ def hashes(folder: Path, *, markers: bool = False) -> dict[str, str]:
         for name, path in files.items()
         if markers or not name.endswith("_stats.json")
     }
+
+
+def write_jpeg(path: Path, pixels: np.ndarray, quality: int = 92) -> None:
+    """Write [H, W, 3] uint8 RGB as a JPEG file."""
+    path.write_bytes(cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
 
 
 def jsonl(path: Path, rows: Sequence[dict]) -> Path:

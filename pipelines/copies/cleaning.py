@@ -15,6 +15,7 @@ from pipelines.copies.within.groups import DECIDED_BY
 from pipelines.copies.within.numbering import Numbering
 from pipelines.copies.within.runs import Runs
 from pipelines.plan import Unit
+from pipelines.stages.decide import EXACT
 from pipelines.units import Done, Note
 from schemas.embeddings import METADATA, embeddings_name, metadata_name, read_some_vectors, similarity
 from schemas.folder import FileRecord, Folder, Staging
@@ -126,5 +127,5 @@ def _why(entry: Mapping[str, Any]) -> dict[str, str]:
     name, like = entry["reference_set"], f"{entry['similarity']:.3f} like {entry['reference_id']}"
     reason = REASON + name
     if name == WITHIN_SET:
-        reason = list(WITHIN)[entry["decided_by"] != "exact"]
+        reason = list(WITHIN)[entry["decided_by"] != EXACT]
     return {"reason": reason, "error_message": f"{like}, decided by {entry['decided_by']}"}

@@ -76,6 +76,7 @@ class Compare:
                 f"{self.pairs.path(unit.shard)}: {len(kept)} pictures are kept but {len(vectors)} have vectors; "
                 f"remove {self.folder}/{VECTORS} and run the job again"
             )
+        keys, sha256s = [row["key"] for row in kept], [row["sha256"] for row in kept]
         entries: dict[int, dict[str, Any]] = {}
         overlap: dict[str, list[str]] = {}
         matches = []
@@ -99,7 +100,6 @@ class Compare:
                 )
             )
             _write_nearest(staging, nearest_name(name, unit.shard), found.nearest, found.nearest_similarities)
-            keys, sha256s = [row["key"] for row in kept], [row["sha256"] for row in kept]
             copies = decide(found, given, vectors, keys, sha256s, self.decisions)
             overlap[name] = sorted({given.ids[copy.reference] for copy in copies})
             for copy in copies:

@@ -98,9 +98,8 @@ class _Nearest:
         references = columns // views
         order = np.lexsort((rows, -values, references))
         rows, references, values = rows[order], references[order], values[order]
-        first = np.ones(len(references), bool)
-        first[1:] = references[1:] != references[:-1]
-        best[references[first]], best_row[references[first]] = values[first], rows[first]
+        known, first = np.unique(references, return_index=True)
+        best[known], best_row[known] = values[first], rows[first]
         return best_row, best
 
 

@@ -8,7 +8,6 @@ import shutil
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -19,13 +18,9 @@ from dalle.scenes import compose, draw
 from pipelines.dedup import main
 from pipelines.ingest import main as ingest
 from schemas.matches import DENYLIST, MATCHES, NEAREST
-from tests.conftest import Job, hashes, run_job
+from tests.conftest import Job, hashes, run_job, write_jpeg
 
 DETECTOR = ("--detector", "phash")
-
-
-def write(path: Path, pixels: np.ndarray, quality: int = 92) -> None:
-    path.write_bytes(cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +31,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in (pictures, place / "birds", place / "boats"):
         folder.mkdir()
     for number in range(12):
-        write(
+        write_jpeg(
             place / ("birds" if number < 6 else "boats") / f"{number:02d}.jpg", draw(compose(9000 + number, 320, 256))
         )
     for number in range(24):
-        write(pictures / f"p{number:02d}.jpg", draw(compose(number, 300, 300)))
+        write_jpeg(pictures / f"p{number:02d}.jpg", draw(compose(number, 300, 300)))
     shutil.copy(place / "birds/00.jpg", pictures / "q00.jpg")
     for number, (kind, strength) in enumerate([("jpeg", 40), ("downscale", 0.5), ("brightness", 1.2), ("grey", 1)]):
         original = decode((place / f"birds/{number + 1:02d}.jpg").read_bytes())
-        write(pictures / f"q{number + 1:02d}.jpg", EDITS[kind].apply(original, strength, np.random.default_rng(0)))
-    write(pictures / "q05.jpg", decode((place / "boats/07.jpg").read_bytes())[:, ::-1], 60)
+        write_jpeg(pictures / f"q{number + 1:02d}.jpg", EDITS[kind].apply(original, strength, np.random.default_rng(0)))
+    write_jpeg(pictures / "q05.jpg", decode((place / "boats/07.jpg").read_bytes())[:, ::-1], 60)
     for path in pictures.glob("*.jpg"):
         path.with_suffix(".txt").write_text(f"a picture with a <script>alert('{path.stem}')</script> in it")
     (pictures / "z.jpg").write_bytes(b"no picture")

@@ -31,7 +31,7 @@ from pipelines.ingest import main as ingest
 from pipelines.stages.embed import embed
 from pipelines.stages.link_alike import link_alike
 from schemas.folder import Folder, Staging
-from tests.conftest import Job, hashes, run_job
+from tests.conftest import Job, hashes, run_job, write_jpeg
 from tests.pipelines.test_ingest import pool
 from tests.pipelines.test_near_duplicates import unit_vectors
 
@@ -200,10 +200,6 @@ def test_who_is_kept() -> None:
     assert [(0, 1, 1, 2), (3, 1, 1, 0)] == decided([(1, 0)], [(2, 1), (4, 5)])
 
 
-def write(path: Path, pixels: np.ndarray, quality: int = 92) -> None:
-    path.write_bytes(cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """20 scenes; of three there are copies inside, of one also outside, as a reference."""
@@ -212,7 +208,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in (pictures, place / "birds"):
         folder.mkdir()
     for number in range(20):
-        write(pictures / f"b{number:02d}.jpg", draw(compose(number, 300, 300)))
+        write_jpeg(pictures / f"b{number:02d}.jpg", draw(compose(number, 300, 300)))
     for name in ("a-same", "c-same"):
         shutil.copy(pictures / "b03.jpg", pictures / f"{name}.jpg")
     for number, kind, strength in ((3, "jpeg", 40), (7, "brightness", 1.2), (11, "border", 0), (11, "text", 0)):
@@ -221,7 +217,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         if (number, kind) == (7, "brightness"):
             pixels = cv2.resize(pixels, (400, 400))  # larger, so it is the one that stays
-        write(pictures / f"c{number:02d}-{kind}.jpg", pixels)
+        write_jpeg(pictures / f"c{number:02d}-{kind}.jpg", pixels)
     shutil.copy(pictures / "b11.jpg", place / "birds/11.jpg")
     for path in pictures.glob("*.jpg"):
         path.with_suffix(".txt").write_text(f"a picture of {path.stem}")
