@@ -17,7 +17,7 @@ from pipelines.copies.earlier import earlier_embeddings
 from pipelines.copies.references import Given, find_references
 from pipelines.dedup import main
 from pipelines.ingest import main as ingest
-from tests.pipelines.test_within import write
+from tests.conftest import write_jpeg
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     pictures.mkdir()
     for number in range(4):
-        write(folder / f"{number:012d}.jpg", draw(compose(number, 300, 300)))
+        write_jpeg(folder / f"{number:012d}.jpg", draw(compose(number, 300, 300)))
     for number in range(6):
         if number < 2:
             shutil.copy(folder / f"{number:012d}.jpg", pictures / f"p{number}.jpg")
         else:
-            write(pictures / f"p{number}.jpg", draw(compose(100 + number, 300, 300)))
+            write_jpeg(pictures / f"p{number}.jpg", draw(compose(100 + number, 300, 300)))
     captions = [{"file": f"{n:012d}.jpg", "captions": [f"scene {n}"]} for n in range(4)]
     (folder / "captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in captions))
     coco = {

@@ -31,7 +31,8 @@ from schemas.folder import Folder, Staging
 from schemas.matches import DENYLIST, MATCHES, NEAREST, Decisions
 from schemas.shards import write_parquet
 from tests.browser import chromium
-from tests.pipelines.test_dedup import DETECTOR, rows, write
+from tests.conftest import write_jpeg
+from tests.pipelines.test_dedup import DETECTOR, rows
 
 HOSTILE = "</script><script>window.pwned=1</script><!-- <img src=x onerror=window.pwned=1> \u2028 & \"'"
 BIRDS = 8
@@ -44,12 +45,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "birds").mkdir()
     (place / "pictures").mkdir()
     for number in range(BIRDS):
-        write(place / f"birds/{number}<b>&.jpg", draw(compose(9000 + number, 128, 128)))
+        write_jpeg(place / f"birds/{number}<b>&.jpg", draw(compose(9000 + number, 128, 128)))
     for number in range(20):
         copied = number < 5
         pixels = draw(compose(9000 + number if copied else number, 128, 128))
         pixels = pixels[:, : 128 - 3 * number] if copied else pixels
-        write(place / f"pictures/{number:02d}.jpg", pixels, 70 if copied else 92)
+        write_jpeg(place / f"pictures/{number:02d}.jpg", pixels, 70 if copied else 92)
         (place / f"pictures/{number:02d}.txt").write_text(f"picture {number} {HOSTILE}")
     flags = ["--dataset", "folder", "--url_list", place / "pictures", "--output_folder", place / "pairs"]
     flags += ["--number_sample_per_shard", 8, "--processes_count", 1, "--filters", "none", "--image_size", 64]
@@ -444,8 +445,8 @@ def test_a_page_keeps_to_its_bytes(
 @pytest.mark.parametrize("most", [16_000, 3_000, 900, 450])
 def test_a_thumbnail_keeps_to_its_bytes(most: int, tmp_path: Path) -> None:
     """Even of noise, which nothing compresses; smaller only if it must be."""
-    write(tmp_path / "noise.jpg", np.random.default_rng(0).integers(0, 256, (400, 300, 3)).astype(np.uint8))
-    write(tmp_path / "plain.jpg", np.full((400, 300, 3), 90, np.uint8))
+    write_jpeg(tmp_path / "noise.jpg", np.random.default_rng(0).integers(0, 256, (400, 300, 3)).astype(np.uint8))
+    write_jpeg(tmp_path / "plain.jpg", np.full((400, 300, 3), 90, np.uint8))
     noise, plain = (thumbnail((tmp_path / f"{name}.jpg").read_bytes(), most) for name in ("noise", "plain"))
     assert 0 < len(noise) <= most
     assert 0 < len(plain) <= most
