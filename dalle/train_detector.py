@@ -10,7 +10,7 @@ which the same command goes on after an interruption, to the same weights.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -199,7 +199,7 @@ def whitened(model: Detector, options: TrainOptions) -> Detector:
     return model
 
 
-def train(options: TrainOptions, every: int = 50, store_every: int = 250) -> Iterator[dict[str, float]]:
+def train(options: TrainOptions, every: int = 50, store_every: int = 250) -> Generator[dict[str, float], None, None]:
     """Run the steps; yields means of the losses every so many of them, and writes the weights."""
     torch.set_num_threads(options.threads)
     run, state = Run(options), options.output.with_suffix(".state")

@@ -14,11 +14,12 @@ import struct
 import subprocess
 import sys
 import tempfile
+from asyncio import StreamReader as Reader
+from asyncio import StreamWriter as Writer
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 PICTURE = b""
 seen: Counter[str] = Counter()
 PORT = 0

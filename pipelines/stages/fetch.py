@@ -7,13 +7,13 @@ time, what a failure is called, and that no more lies in memory than the reader 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from pipelines.fetching.loop import Fetched, Loop
 from pipelines.fetching.options import FetchOptions
 
 
-def fetch(links: Iterable[tuple[int, str]], options: FetchOptions) -> Iterator[Fetched]:
+def fetch(links: Iterable[tuple[int, str]], options: FetchOptions) -> Generator[Fetched, None, None]:
     """Fetch links, given as (index, URL); results come in the order they arrive, one for each link.
 
     Each link has ended `options.deadline` seconds after it was begun, whatever its server does.

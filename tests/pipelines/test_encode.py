@@ -117,7 +117,8 @@ def test_a_row_for_every_kept_pair(place: Path, examples: Path) -> None:
         assert (row["captions"][0], row["image_codes"][0]) == (row["caption"], row["encoding"])
         if row["key"] in pictures:
             pixels = pictures[row["key"]]
-            crops = draw_crops(*pixels.shape[:2], 2, np.random.default_rng((0, int(row["key"]))))
+            height, width = pixels.shape[:2]
+            crops = draw_crops(height, width, 2, np.random.default_rng((0, int(row["key"]))))
             views = [cut(pixels, crop) for crop in crops]
             again = [codes.tolist() for codes in encode_views(views, network, 4)]
             differ = np.mean(np.array(again) != np.array(row["image_codes"]))

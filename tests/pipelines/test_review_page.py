@@ -68,7 +68,7 @@ def dedup_flags(world: Path, out: Path, *more: object) -> list[str]:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     downloads = tmp_path_factory.mktemp("downloads")
     with chromium(downloads) as opened:
-        opened.downloads = downloads
+        opened.downloads = downloads  # type: ignore[attr-defined]
         yield opened
 
 
@@ -238,11 +238,15 @@ def rows_denied(folder: Path) -> set[tuple[str, str]]:
     return {(row["key"], row["reference_id"]) for row in pq.read_table(folder / DENYLIST_FILE).to_pylist()}
 
 
+def saved_in(browser: Chrome) -> Path:
+    return browser.downloads  # type: ignore[attr-defined,no-any-return]
+
+
 def export(browser: Chrome, to: Path) -> dict:
-    saved = browser.downloads / "decisions.json"
+    saved = saved_in(browser) / "decisions.json"
     saved.unlink(missing_ok=True)
     press(browser, "e")
-    unfinished = browser.downloads.glob  # the browser reserves the name before it has written anything
+    unfinished = saved_in(browser).glob  # the browser reserves the name before it has written anything
     WebDriverWait(browser, 60).until(
         lambda _: saved.exists() and saved.stat().st_size and not [*unfinished("*.crdownload")]
     )
