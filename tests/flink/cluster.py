@@ -125,11 +125,9 @@ class Started:
 
 
 def start_pool(started: Started) -> str:
-    """Beam's pool of Python workers; gives what --environment_config needs."""
+    """A pool of Python workers; gives what --environment_config needs."""
     port = free_port()
-    started.start(
-        "pool", [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
-    )
+    started.start("pool", [sys.executable, "-m", "tests.flink.pool", str(port)])
     started.wait_for("the pool of workers", lambda: _listens(port))
     return f"localhost:{port}"
 

@@ -197,7 +197,7 @@ def test_standalone(
         do(job, source, place, on_flink(server, pool, "standalone", cluster.master, parallelism, log))
         jobs = {name: said for name, said in cluster.jobs().items() if name not in before}
         compare(report, local, place, job, "standalone, 2 task managers", parallelism, jobs)
-        assert {"FINISHED"} == {said["state"] for said in jobs.values()}
+        assert {("FINISHED", 0)} == {(said["state"], said["restarts"]) for said in jobs.values()}
     check_and_learn(place)
     assert hashes(local) == hashes(place)
 
