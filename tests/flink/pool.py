@@ -14,7 +14,7 @@ import sys
 import threading
 from typing import Any
 
-from apache_beam.portability.api.beam_fn_api_pb2 import StartWorkerRequest, StartWorkerResponse, StopWorkerResponse
+from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 
 
@@ -25,7 +25,7 @@ class Pool(BeamFnExternalWorkerPoolServicer):
         super().__init__(*given, **named)
         self._numbers, self._one_at_a_time = itertools.count(), threading.Lock()
 
-    def StartWorker(self, request: StartWorkerRequest, context: Any) -> StartWorkerResponse:
+    def StartWorker(self, request: Any, context: Any) -> Any:
         """Start one; those that have ended are forgotten."""
         with self._one_at_a_time:
             answer = super().StartWorker(request, context)
@@ -36,9 +36,9 @@ class Pool(BeamFnExternalWorkerPoolServicer):
                 self._worker_processes[f"{request.worker_id} #{next(self._numbers)}"] = started
             return answer
 
-    def StopWorker(self, request: Any, context: Any) -> StopWorkerResponse:
+    def StopWorker(self, request: Any, context: Any) -> Any:
         """Let it end by itself."""
-        return StopWorkerResponse()
+        return beam_fn_api_pb2.StopWorkerResponse()
 
 
 if __name__ == "__main__":
