@@ -43,5 +43,5 @@ class Pool(BeamFnExternalWorkerPoolServicer):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that Beam's own exit handler ends the workers
-    Pool.start(use_process=True, port=int(sys.argv[1]))
+    _, server = Pool.start(use_process=True, port=int(sys.argv[1]))  # who lets go of it stops it
     signal.pause()
