@@ -7,6 +7,8 @@ stored vectors. So the result does not depend on the product, its threads or its
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -18,6 +20,9 @@ MOST = 10
 
 _BLOCK = 512
 """Pictures in one product."""
+
+_FEW = 8
+"""Cosines that are looked at only if the greatest of them is wanted."""
 
 
 def search(vectors: np.ndarray, references: np.ndarray, floor: float, *, fast: bool) -> Found:
@@ -36,10 +41,10 @@ def search(vectors: np.ndarray, references: np.ndarray, floor: float, *, fast: b
     margin = MARGIN[fast]
     nearest = _Nearest(count, views, 2 * margin)
     for start, _, product in products(vectors, flat, fast=fast, block=_BLOCK):
-        greatest = product.amax(1).float()  # the only pass over the whole product: it is slower to read than to make
-        rows, columns = _above(product, greatest, floor - margin)
+        peaks = _Peaks(product)
+        rows, columns, _ = peaks.at_least(torch.nonzero(peaks.greatest >= floor - margin).flatten(), floor - margin)
         pairs.append(exact(vectors, flat, rows + start, columns, floor))
-        nearest.look_at(product, greatest, start)
+        nearest.look_at(peaks, start)
     rows, columns, values = (np.concatenate(part) for part in zip(*pairs, strict=True))
     rows, refs, values = _best_view(rows, columns // views, values)
     return Found(rows, refs, values, *nearest.found(vectors, flat))
@@ -63,6 +68,34 @@ def _best_view(rows: np.ndarray, refs: np.ndarray, values: np.ndarray) -> tuple[
     return rows[order], refs[order], values[order]
 
 
+class _Peaks:
+    """A block's cosines and the greatest of each few of them, so that what is sought is looked for in few places.
+
+    Args:
+        product: [M, n] cosines; only its lines' greatest values are read before something is sought.
+    """
+
+    def __init__(self, product: torch.Tensor) -> None:
+        self._cosines = product.view(len(product), math.gcd(product.shape[1], _FEW), -1)
+        self._of_few = self._cosines.amax(1)  # the only pass over the whole product: it is slower to read than to make
+        self.greatest = self._of_few.amax(1).float()
+        """[M] float32."""
+
+    def at_least(self, lines: torch.Tensor, cut: torch.Tensor | float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where these lines have values at or above the cut, in no order: pictures, lines, and the float32 values.
+
+        Args:
+            lines: [L] int64.
+            cut: one, or [L] float32, one for each line.
+        """
+        cut = torch.as_tensor(cut).to(self._cosines.dtype).expand(len(lines))
+        picked, few = torch.nonzero(self._of_few[lines] >= cut[:, None], as_tuple=True)
+        values = self._cosines[lines[picked], :, few]
+        found, place = torch.nonzero(values >= cut[picked, None], as_tuple=True)
+        pictures = place * self._of_few.shape[1] + few[found]
+        return pictures.numpy(), lines[picked[found]].numpy(), values[found, place].float().numpy()
+
+
 class _Nearest:
     """For each reference the picture most like it: candidates are gathered block by block, and judged at the end."""
 
@@ -71,19 +104,17 @@ class _Nearest:
         self._lead = torch.full((count * views,), -torch.inf)
         self._candidates: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
-    def look_at(self, product: torch.Tensor, greatest: torch.Tensor, start: int) -> None:
+    def look_at(self, peaks: _Peaks, start: int) -> None:
         """Take what may still turn out to be the greatest, as far as the product can tell.
 
         Args:
-            product: [R V, n] cosines.
-            greatest: [R V] of each row.
+            peaks: of a block of pictures with all views of references.
             start: number of the block's first picture.
         """
-        chosen = torch.nonzero(greatest >= self._lead - self._slack).flatten()
-        self._lead = torch.maximum(self._lead, greatest)
-        cut = (self._lead[chosen] - self._slack).to(product.dtype)[:, None]
-        rows, columns = _within(product, chosen, cut)
-        self._candidates.append((rows + start, columns, product[columns, rows].float().numpy()))
+        chosen = torch.nonzero(peaks.greatest >= self._lead - self._slack).flatten()
+        self._lead = torch.maximum(self._lead, peaks.greatest)
+        rows, columns, values = peaks.at_least(chosen, self._lead[chosen] - self._slack)
+        self._candidates.append((rows + start, columns, values))
 
     def found(self, vectors: np.ndarray, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[R] int64 pictures, the first of equals, -1 if there are none; [R] float32 similarities."""
@@ -101,13 +132,3 @@ class _Nearest:
         known, first = np.unique(references, return_index=True)
         best[known], best_row[known] = values[first], rows[first]
         return best_row, best
-
-
-def _above(product: torch.Tensor, greatest: torch.Tensor, cut: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures and references of the values at or above the cut; `greatest` is of each reference."""
-    return _within(product, torch.nonzero(greatest >= cut).flatten(), cut)
-
-
-def _within(product: torch.Tensor, chosen: torch.Tensor, cut: torch.Tensor | float) -> tuple[np.ndarray, np.ndarray]:
-    picked, rows = torch.nonzero(product[chosen] >= cut, as_tuple=True)
-    return rows.numpy(), chosen[picked].numpy()
