@@ -7,9 +7,7 @@ their place in it, and the rest of the tree as JSON in the file's header.
 from __future__ import annotations
 
 import json
-import os
 import re
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+
+from dalle.whole_file import whole_file
 
 KEEP = 2
 """Older checkpoints are deleted: one may be read while the next is written."""
@@ -33,16 +33,10 @@ def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{step:08d}.safetensors"
-    temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
     tensors: dict[str, Tensor] = {}
     rest = json.dumps(_split(tree, "", tensors))
-    try:
-        safetensors.torch.save_file(tensors, temporary, {"tree": rest})
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as unfinished:
+        safetensors.torch.save_file(tensors, unfinished, {"tree": rest})
     for old in list(_all(folder))[:-KEEP]:
         old.unlink()
     return path
@@ -98,11 +92,3 @@ def _join(node: Any, tensors: dict[str, Tensor]) -> Any:
     if "tensor" in node:
         return tensors[node["tensor"]]
     return {key: _join(value, tensors) for key, value in node["dict"]}
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

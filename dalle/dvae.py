@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from torch.nn import functional as F
 
 from dalle.logit_laplace import map_pixels, reconstruct
 from dalle.released import read_state_dict
+from dalle.whole_file import whole_file
 
 BUILTIN = Path(__file__).parent / "weights" / "dvae.safetensors"
 OPENAI_ENCODER = "https://cdn.openai.com/dall-e/encoder.pkl"
@@ -252,12 +252,8 @@ def check_codes(codes: Tensor, vocab_size: int) -> Tensor:
 def save(dvae: DVAE, path: str | os.PathLike[str]) -> None:
     """Write the weights in half precision and the sizes to one safetensors file."""
     tensors = {name: value.half().contiguous() for name, value in dvae.state_dict().items()}
-    unfinished = Path(f"{path}.tmp-{uuid.uuid4().hex[:8]}")
-    try:
+    with whole_file(Path(path)) as unfinished:
         unfinished.write_bytes(safetensors.torch.save(tensors, {"config": json.dumps(asdict(dvae.config))}))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str] = BUILTIN) -> DVAE:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import os
 import urllib.request
-import uuid
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dalle import dvae, dvae_bf16
+from dalle.whole_file import whole_file
 
 EncoderPrecision = Literal["fp32", "bf16"]
 NAMES = "builtin, openai, a file, a folder with encoder.pkl and decoder.pkl, or MODULE:FUNCTION"
@@ -119,14 +119,11 @@ def _downloaded(address: str) -> Path:
     path = cache / address.rpartition("/")[2]
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex}")
         try:
-            urllib.request.urlretrieve(address, unfinished)  # noqa: S310 (https, one of two constants)
-            os.replace(unfinished, path)
+            with whole_file(path) as unfinished:
+                urllib.request.urlretrieve(address, unfinished)  # noqa: S310 (https, one of two constants)
         except OSError as error:
             raise ValueError(
                 f"--dvae openai: {address} cannot be had ({error}); give a folder with the files"
             ) from None
-        finally:
-            unfinished.unlink(missing_ok=True)
     return path
