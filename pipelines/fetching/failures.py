@@ -33,6 +33,9 @@ _BY_ERROR = {
 
 _BROKEN = re.compile(r"recv failure|reset|closed|aborted|broken|eof|shut ?down", re.IGNORECASE)
 
+_WHEN = re.compile(r" after \d+ (?:ms|milliseconds?)\b(?: with \d+ (?:out of \d+ )?bytes received)?")
+"""What libcurl says of the moment, which is another in every run: the ledger's bytes must not be."""
+
 _BY_STATUS = {403: "http-403", 404: "http-404", 408: "timeout", 410: "http-410", 429: "rate-limited"}
 
 
@@ -62,7 +65,7 @@ def failure(answer: Answer, error: int, message: str, *, redirected: bool) -> No
         if error == pycurl.E_UNSUPPORTED_PROTOCOL and answer.asked and not 300 <= answer.status < 400:
             reason = "bad-response"  # of HTTP itself: an answer of version 0.9 or 9.9
         leads_away = redirected and reason == "bad-url"
-        return NotKept("redirects" if leads_away else reason, message or f"curl error {error}")
+        return NotKept("redirects" if leads_away else reason, _WHEN.sub("", message) or f"curl error {error}")
     if answer.status >= 300:
         return NotKept("redirects", f"HTTP {answer.status} leads nowhere")
     return None if answer.size else NotKept("empty", f"HTTP {answer.status} without a body")

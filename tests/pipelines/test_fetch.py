@@ -105,6 +105,23 @@ def test_deadline_is_by_the_clock(web: Web) -> None:
     assert time.monotonic() - begun < 1.0 + 1.0
 
 
+def test_messages_are_the_same_in_every_run(web: Web) -> None:
+    """They lie in the ledger, whose bytes do not depend on when a link gave up, nor on how far it had come."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        shut = f"127.0.0.1:{closed.getsockname()[1]}"
+    urls = [web.url("drip/1"), web.url("silent/1"), f"http://{shut}/x.jpg"]
+
+    def messages(timeout: float) -> list[str]:
+        chosen = options(web, timeout=timeout, allow_private_hosts=(web.address, shut))
+        found = {f.index: f.problem.message for f in fetch(enumerate(urls), chosen) if f.problem}
+        return [found[number] for number in range(len(urls))]
+
+    first = messages(0.4)
+    assert "Could not connect" in first[2]
+    assert first == messages(0.9)
+
+
 def test_deadline_counts_retries(web: Web) -> None:
     """Attempts and the waits between them end with the link's own deadline."""
     begun = time.monotonic()
