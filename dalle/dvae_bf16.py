@@ -17,6 +17,7 @@ An instance is for one thread at a time.
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,8 +68,11 @@ class BF16DVAE:
             return reconstruct(self._networks.decoder.from_codes(codes)[:, :3].float())
 
 
-class Scratch:
-    """Large tensors that are made once for each purpose and used again."""
+class Scratch(threading.local):
+    """Large tensors that are made once for each purpose and used again; each thread has its own.
+
+    Some runners (Flink's, for one) encode several shards in threads of one worker process.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}

@@ -31,10 +31,17 @@ REFERENCE_TABLE = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("cap
 _NOTE_EVERY = 64
 
 
-@functools.cache
 def detector(name: str) -> Embedder:
-    """A worker's detector, loaded once; it computes in one thread, so that vectors do not depend on their number."""
+    """A worker's detector, loaded once; it computes in one thread, so that vectors do not depend on their number.
+
+    torch keeps that number for each thread, and some runners do several units in threads of one process.
+    """
     torch.set_num_threads(1)
+    return _loaded(name)
+
+
+@functools.cache
+def _loaded(name: str) -> Embedder:
     return load_detector(name)
 
 

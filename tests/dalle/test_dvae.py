@@ -1,6 +1,7 @@
 """The architecture: names and sizes as released, gradients, what one-hot codes and gathered columns have in common."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,20 @@ def test_batches_do_not_change_codes(dvae: DVAE, images: torch.Tensor) -> None:
     alone = torch.cat([fast.encode(images[:1]), fast.encode(images[1:])])
     assert torch.equal(alone, fast.encode(images))
     assert torch.equal(alone, fast.encode(images)), "nothing is left over from the call before"
+
+
+def test_threads_do_not_change_codes(dvae: DVAE) -> None:
+    """Two threads of one worker process encode side by side, as on Flink, and neither sees the other's numbers."""
+    fast = BF16DVAE(dvae)
+    pictures = torch.rand(12, 3, 64, 64, generator=torch.Generator().manual_seed(5)).mul(255).byte()
+
+    def encode(picture: torch.Tensor) -> torch.Tensor:
+        torch.set_num_threads(1)
+        return torch.cat([fast.encode(picture[None]) for _ in range(4)])
+
+    expected = [encode(picture) for picture in pictures]
+    with ThreadPoolExecutor(4) as threads:
+        assert all(torch.equal(*pair) for pair in zip(expected, threads.map(encode, pictures), strict=True))
 
 
 def test_halving_is_max_pooling() -> None:
