@@ -179,6 +179,7 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
     dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
     try:
         yield Ranks(rank=dist.get_rank(), count=dist.get_world_size(), device=where)
+        dist.barrier()  # a process that leaves early tears down what another may still be reading from
     finally:
         dist.destroy_process_group()
 
