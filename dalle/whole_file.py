@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from schemas.folder import sync
+
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -18,16 +20,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
     try:
         yield unfinished
-        _sync(unfinished)
+        sync(unfinished)
         os.replace(unfinished, path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

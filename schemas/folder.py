@@ -255,7 +255,7 @@ class Staging:
                 os.replace(temporary, final)
                 with contextlib.suppress(FileNotFoundError):  # two names of one file are left as they are
                     os.remove(temporary)
-                _sync_directory(os.path.dirname(final))
+                sync(os.path.dirname(final))
             else:
                 self.folder.fs.put_file(temporary, final)
                 os.remove(temporary)
@@ -270,7 +270,8 @@ def canonical_json(value: Any, indent: int | None = None) -> bytes:
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def _sync_directory(path: str) -> None:
+def sync(path: str | os.PathLike[str]) -> None:
+    """Have the disk keep a local file's bytes, or a folder's names."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
