@@ -93,11 +93,11 @@ def _audit_folder(folder: Folder, manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"{folder.path(MANIFEST)}: its counts are not the sum of its shards'"
     known = {MANIFEST} | {marker_name(shard["name"]) for shard in manifest["shards"]}
     known |= {name for shard in manifest["shards"] for name in shard["files"]}
+    for name in folder.unfinished():
+        yield f"{folder.path(name)}: left unfinished by a killed run; the next run sweeps it away"
     for name in folder.names():
         if name == RECIPE:
             yield f"{folder.path(name)}: a run was interrupted here; run the same command again"
-        elif ".tmp-" in name:
-            yield f"{folder.path(name)}: left unfinished by a killed run; the next run sweeps it away"
         elif name not in known and name.rsplit(".", 1)[-1] in ("tar", "parquet", "json"):
             yield f"{folder.path(name)}: is not in the manifest"
 

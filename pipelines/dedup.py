@@ -25,7 +25,6 @@ from dataclasses import replace
 from typing import Any
 
 from pipelines import output, run, sample_web
-from pipelines.copies.comparing import VECTORS
 from pipelines.copies.embedding import detector
 from pipelines.copies.options import DedupOptions, decisions_of, thresholds_of
 from pipelines.copies.overlap import SetSummary, join_findings
@@ -36,7 +35,7 @@ from pipelines.copies.within import finding
 from pipelines.plan import Unit
 from pipelines.report import print_report
 from pipelines.units import undone
-from schemas.folder import Folder
+from schemas.folder import ROOMS, Folder
 from schemas.lock import only_run
 from schemas.manifest import Counts, read_manifest
 from schemas.matches import WITHIN
@@ -84,8 +83,8 @@ def _clean(passes: Passes) -> tuple[Counts, list[SetSummary]]:
     folder, recipe = passes.folder, passes.recipe()
     start = output.start(folder, recipe, passes.options.incremental_mode)
     if start.anew:
-        for left in ("dedup", "metadata", VECTORS, finding.WORK):
-            folder.remove_tree(left)
+        for room in ROOMS:
+            folder.remove_tree(room)
     if start.notice:
         print(start.notice, file=sys.stderr)
     output.begin(folder, recipe, start)

@@ -22,6 +22,13 @@ from typing import IO, Any, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from schemas.uploads import put_file
+
+ROOMS = ("dedup", "img_emb", "metadata", "_within")
+"""Sub-folders of a dataset's folder, all made by `pipelines.dedup`: findings, vectors, whose they are, and its work."""
+
+_UNFINISHED = ".tmp-"
+
 
 @dataclass(frozen=True)
 class FileRecord:
@@ -161,11 +168,25 @@ class Folder:
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm(self.path(name), recursive=True)
 
-    def sweep(self, inside: str = "") -> list[str]:
-        """Delete what dead runs left unfinished; only for who holds the folder's lock. Gives the names."""
-        left = [name for name in self.names(inside) if ".tmp-" in name]
+    def unfinished(self) -> list[str]:
+        """Names of what dead runs left unfinished, here and in the folder's rooms.
+
+        On an object store nothing unfinished is ever in the folder (see above).
+        """
+        if not self.is_local:
+            return []
+        left = [name for name in self.names() if _UNFINISHED in name]
+        for room in ROOMS:
+            for where, _, files in os.walk(self.path(room)):
+                inside = os.path.relpath(where, self.root)
+                left += [f"{inside}/{name}" for name in files if _UNFINISHED in name]
+        return sorted(left)
+
+    def sweep(self) -> list[str]:
+        """Delete what is unfinished; only for who holds the folder's lock. Gives the names."""
+        left = self.unfinished()
         for name in left:
-            self.remove(f"{inside}/{name}" if inside else name)
+            self.remove(name)
         return left
 
     def write(self, name: str, data: bytes) -> FileRecord:
@@ -206,12 +227,11 @@ class Staging:
     @contextlib.contextmanager
     def file(self, name: str) -> Iterator[HashingFile]:
         """A file to be written front to back; ready (and synced to disk) when the block ends."""
-        unfinished = f"tmp-{os.getpid()}-{uuid.uuid4().hex}"
         if self.folder.is_local:
-            temporary = f"{self.folder.path(name)}.{unfinished}"
+            temporary = self.folder.path(name) + _unfinished()
             os.makedirs(os.path.dirname(temporary), exist_ok=True)
         else:
-            temporary = str(Path(tempfile.gettempdir()) / f"{PurePosixPath(name).name}.{unfinished}")
+            temporary = str(Path(tempfile.gettempdir()) / (PurePosixPath(name).name + _unfinished()))
         try:
             with open(temporary, "xb") as raw:
                 hashing = HashingFile(raw)
@@ -235,7 +255,7 @@ class Staging:
                 f"{source.path(record.name)}: has {source.size(record.name)} bytes, its manifest says {record.size}"
             )
         if source.is_local and self.folder.is_local:
-            temporary = f"{self.folder.path(record.name)}.tmp-{os.getpid()}-{uuid.uuid4().hex}"
+            temporary = self.folder.path(record.name) + _unfinished()
             os.makedirs(os.path.dirname(temporary), exist_ok=True)
             with contextlib.suppress(OSError):  # another disk, or one without links
                 os.link(source.path(record.name), temporary)
@@ -257,10 +277,14 @@ class Staging:
                     os.remove(temporary)
                 sync(os.path.dirname(final))
             else:
-                self.folder.fs.put_file(temporary, final)
+                put_file(self.folder.fs, temporary, final, record.size)
                 os.remove(temporary)
             self._ready.pop(0)
         return records
+
+
+def _unfinished() -> str:
+    return f"{_UNFINISHED}{os.getpid()}-{uuid.uuid4().hex}"
 
 
 def canonical_json(value: Any, indent: int | None = None) -> bytes:

@@ -22,6 +22,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from schemas.folder import Folder
+from schemas.uploads import put_note
 
 LOCKS = "_locks"
 RUN_LOCK = f"{LOCKS}/run.lock"
@@ -80,7 +81,7 @@ def _held_remotely(folder: Folder) -> Iterator[None]:
 
     def put(**mode: Any) -> None:
         note = json.dumps({"run": mine, "who": who, "time": time.time(), "process": _this_process()})
-        folder.fs.pipe_file(folder.path(RUN_LOCK), note.encode(), **mode)
+        put_note(folder.fs, folder.path(RUN_LOCK), note.encode(), **mode)
 
     with contextlib.suppress(FileNotFoundError):
         note = folder.read_json(RUN_LOCK)

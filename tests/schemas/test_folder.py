@@ -66,12 +66,21 @@ def test_publishing_replaces_a_file_in_one_step(folder: Folder) -> None:
 
 
 def test_sweep_takes_only_what_is_unfinished(tmp_path: Path) -> None:
-    """Leftovers of killed runs go, finished files stay."""
+    """Leftovers of killed runs go, wherever a dataset has files; finished files stay, and other folders are let be."""
     folder = Folder(tmp_path)
-    for name in ("00000.tar", "00000.tar.tmp-77-abc", "manifest.json"):
+    finished = ["00000.tar", "manifest.json", "metadata/metadata_0.parquet"]
+    unfinished = [
+        "00000.tar.tmp-7-a",
+        "dedup/references/birds/metadata/metadata_0.parquet.tmp-7-a",
+        "img_emb/0.npy.tmp-7-a",
+    ]
+    another = ["another/00000.tar.tmp-8-b"]
+    for name in finished + unfinished + another:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    assert ["00000.tar.tmp-77-abc"] == folder.sweep()
-    assert ["00000.tar", "manifest.json"] == folder.names()
+    assert unfinished == folder.unfinished() == folder.sweep()
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert sorted(finished + another) == left
 
 
 @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "a/../../b"])

@@ -1,0 +1,57 @@
+"""Putting files and notes on an object store, none of which may wait for ever.
+
+Stores' clients give up on an answer that does not come, but not on all that may not come: aiohttp, under s3fs and
+gcsfs, starts its clock when a body is sent, and waits without one for a store's leave to send it (`Expect:
+100-continue`) and for a store to read on. A store that falls silent just then would hold a job for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem
+
+LEAST_SECONDS = 60.0
+"""That a store has for anything."""
+
+_SLOWEST = 64 * 1024
+"""Bytes a second below which an upload counts as stuck; several share a line."""
+
+_TRIES = 3
+
+
+def put_file(fs: AbstractFileSystem, path: str, name: str, size: int) -> None:
+    """Put a local file of `size` bytes in place, whole.
+
+    Raises:
+        TimeoutError: if the store took it in none of three tries.
+    """
+    _in_time(fs, fs.put_file, path, name, what=name, size=size)
+
+
+def put_note(fs: AbstractFileSystem, name: str, note: bytes, **mode: Any) -> None:
+    """Put a few bytes in place; `mode="create"` only where nothing is.
+
+    Raises:
+        FileExistsError: if something is, though that may be this very note, put by a request whose answer was lost.
+        TimeoutError: if the store took it in none of three tries.
+    """
+    _in_time(fs, fs.pipe_file, name, note, what=name, size=len(note), **mode)
+
+
+def _in_time(fs: AbstractFileSystem, put: Callable[..., Any], *args: Any, what: str, size: int, **given: Any) -> None:
+    seconds = LEAST_SECONDS + size / _SLOWEST
+    if isinstance(fs, AsyncFileSystem):
+        given["timeout"] = seconds
+    for left in reversed(range(_TRIES)):
+        try:
+            put(*args, **given)
+            return
+        except TimeoutError as error:
+            if not left:
+                raise TimeoutError(
+                    f"{what}: the store did not take its {size:,} bytes within {seconds:.0f} s, nor in {_TRIES - 1} "
+                    "tries before; look whether it is there, then run the same command again"
+                ) from error
