@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -15,9 +14,10 @@ from typing import Any, TypeVar
 
 import apache_beam as beam
 import psutil
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from rich.console import Console
 
+from pipelines import local
 from pipelines.flags import parse
 from pipelines.output import JobFailed
 from pipelines.units import one_line
@@ -27,15 +27,10 @@ T = TypeVar("T")
 
 OK, FAILED, USAGE, STOPPED = 0, 1, 2, 130
 
-_FEW_HEAPS = "MALLOC_ARENA_MAX=${MALLOC_ARENA_MAX:-2}"
-"""For a worker's shell: glibc keeps two heaps instead of eight a core.
-
-Pictures are fetched by one thread and freed by another; with glibc's own number a worker's memory grows from 480 to
-1,150 MB over some ten thousand pictures.
-"""
-
 _STORES = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google")
 """Packages of object stores, whose errors are not all OSErrors."""
+
+_BEAMS_READERS = ("beam_control_read", "read_grpc_client_inputs")
 
 _LOCAL = ("DirectRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunner")
 
@@ -57,7 +52,8 @@ def main(prog: str, manual: str, kind: type[T], job: Callable[[T, list[str]], in
         previous = signal.signal(signal.SIGTERM, _stop)
     try:
         options, flags = parse(prog, manual, kind, argv)
-        return job(options, flags)
+        with local.forking() if argv is None else contextlib.nullcontext():
+            return job(options, flags)
     except KeyboardInterrupt:
         return _tell(prog, "stopped; what is finished is safe, the same command goes on from there", STOPPED)
     except JobFailed as error:
@@ -91,7 +87,7 @@ def pipeline(flags: list[str], processes: int) -> Iterator[beam.Pipeline]:
     options = PipelineOptions(flags)
     runner: Any = options.view_as(StandardOptions).runner
     if runner is None or runner.rpartition(".")[2] in _LOCAL:
-        runner = _local_runner(options, flags, processes)
+        runner = local.runner(options, flags, processes)
     p = beam.Pipeline(runner, options=options)
     yield p
     try:
@@ -101,26 +97,6 @@ def pipeline(flags: list[str], processes: int) -> Iterator[beam.Pipeline]:
         raise JobFailed(
             f"the runner gave up ({first[:300]}); finished shards are safe, the same command goes on from there"
         ) from error
-
-
-def _local_runner(options: PipelineOptions, flags: list[str], processes: int) -> Any:
-    """Beam's DirectRunner would first download another runner, and its plain FnApiRunner forgets the options.
-
-    So it is made here as Beam's own runners/direct/direct_runner.py makes it in the end, with our own workers.
-    """
-    from apache_beam.portability.api import beam_provision_api_pb2
-    from apache_beam.runners.portability.fn_api_runner import fn_runner
-    from apache_beam.runners.portability.portable_runner import JobServiceHandle
-    from apache_beam.transforms.environments import SubprocessSDKEnvironment
-
-    environment = None
-    if processes > 1 and not any(flag.startswith(("--direct_running_mode", "--direct_num_workers")) for flag in flags):
-        options.view_as(DirectOptions).direct_num_workers = processes
-        command = f"exec env {_FEW_HEAPS} {shlex.quote(sys.executable)} -m pipelines.worker"
-        environment = SubprocessSDKEnvironment.from_command_string(command)
-    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
-    info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
-    return fn_runner.FnApiRunner(environment, provision_info=fn_runner.ExtendedProvisionInfo(info))
 
 
 def _tell(prog: str, message: str, code: int) -> int:
@@ -138,8 +114,8 @@ def _quieten() -> None:
 
 
 def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
-    """Beam's threads each print that their worker has ended; the runner's own error is told once, by `main`."""
-    if failed.thread is None or failed.thread.name != "run_worker":
+    """Beam's threads print that the line to a dead worker is cut; the runner's own error is told once, by `main`."""
+    if failed.thread is None or failed.thread.name not in _BEAMS_READERS:
         threading.__excepthook__(failed)
 
 

@@ -1,0 +1,146 @@
+"""Forks workers from a command that has imported everything and done nothing yet.
+
+A worker that is a new interpreter spends two seconds of processor time importing Beam and what it works with; a job of
+five passes starts ten. Only a process without threads can be forked, and Beam's runner has dozens. So the command forks
+a server off itself before it begins, which does nothing but fork again whenever it is asked. It ends with the command,
+however that ends, and its workers with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from typing import NoReturn
+
+from pipelines.local import worker
+
+HEAPS = 2
+"""Of a worker; glibc's own number is eight a core.
+
+Pictures are fetched by one thread and freed by another; with glibc's own number a worker's memory grows from 480 to
+1,150 MB over some ten thousand pictures.
+"""
+
+_M_ARENA_MAX = -8
+"""glibc's number for `mallopt`."""
+
+_WELL = b"1"
+
+_command: socket.socket | None = None
+"""The command's end of what it tells its server by."""
+
+
+class Forked:
+    """A worker that was forked."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+
+    def ends_well(self) -> bool:
+        """Wait for its end."""
+        try:
+            return self._line.recv(1) == _WELL
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+
+
+def fork(environment: Mapping[str, str]) -> Forked | None:
+    """A worker with these environment variables; None if there is no fork server."""
+    if _command is None:
+        return None
+    ours, theirs = socket.socketpair()
+    with theirs:
+        socket.send_fds(_command, [b"w"], [theirs.fileno()])
+    ours.sendall(json.dumps(dict(environment)).encode() + b"\n")
+    return Forked(ours)
+
+
+@contextlib.contextmanager
+def forking() -> Iterator[None]:
+    """A fork server for as long as the block runs, where this process can have one: on Linux, and before any thread."""
+    global _command
+    if not sys.platform.startswith("linux") or threading.active_count() > 1 or _command is not None:
+        yield
+        return
+    importlib.import_module("apache_beam.runners.portability.fn_api_runner.fn_runner")  # now, once for all workers
+    importlib.import_module("apache_beam.runners.worker.sdk_worker_main")
+    ours, theirs = socket.socketpair()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent, server = os.getpid(), os.fork()
+    if not server:
+        ours.close()
+        _serve(theirs, parent)
+    theirs.close()
+    _command = ours
+    try:
+        yield
+    finally:
+        _command = None
+        ours.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(server, 0)
+
+
+def _serve(command: socket.socket, parent: int) -> NoReturn:
+    """Fork whenever asked, until the command closes its end or is gone."""
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command's to answer
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        gc.freeze()  # so that no worker's collector writes to pages that all share
+        workers: set[int] = set()
+        while os.getppid() == parent:
+            ready = select.select([command], [], [], 1.0)[0]
+            workers -= {pid for pid in workers if os.waitpid(pid, os.WNOHANG)[0]}
+            if not ready:
+                continue
+            asked, lines, _, _ = socket.recv_fds(command, 1, 1)
+            if not asked:
+                break
+            line = socket.socket(fileno=lines[0])
+            pid = os.fork()
+            if not pid:
+                command.close()
+                _work(line)
+            workers.add(pid)
+            line.close()
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)  # also so that their processor time counts as the command's
+    finally:
+        os._exit(0)
+
+
+def _work(line: socket.socket) -> NoReturn:
+    """Be the worker; leave without what the command wants done at its own end."""
+    server = os.getppid()
+
+    def is_over(seconds: float) -> bool:
+        return bool(select.select([line], [], [], seconds)[0]) or os.getppid() != server
+
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, int(os.environ.get("MALLOC_ARENA_MAX", HEAPS)))
+        with line.makefile("rb") as given:
+            environment = json.loads(given.readline())
+        os.environ.clear()
+        os.environ.update(environment)
+        worker.work(is_over)
+        line.sendall(_WELL)
+    finally:
+        os._exit(0)
