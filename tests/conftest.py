@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -102,6 +103,14 @@ def hashes(folder: Path, *, markers: bool = False) -> dict[str, str]:
         for name, path in files.items()
         if markers or not name.endswith("_stats.json")
     }
+
+
+def until(happens: Callable[[], bool]) -> None:
+    """Look again and again until it is so; a minute without it is a failure."""
+    patience = time.monotonic() + 60
+    while not happens():
+        assert time.monotonic() < patience
+        time.sleep(0.01)
 
 
 def write_jpeg(path: Path, pixels: np.ndarray, quality: int = 92) -> None:

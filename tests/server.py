@@ -5,9 +5,12 @@ It runs in a process of its own, so that a test that is busy does not slow it do
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
+import urllib.request
+from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,10 +46,24 @@ class Web:
         """Address of a file, or of a manner."""
         return f"http://{self.address}/{path}"
 
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """What is asked for as held/FILE is answered only when the block ends: until then no job can end."""
+        self._tell("hold")
+        try:
+            yield
+        finally:
+            self._tell("release")
+
+    def _tell(self, manner: str) -> None:
+        with urllib.request.urlopen(self.url(manner), timeout=60) as answer:
+            assert b"done" == answer.read()
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     ended = threading.Event()
+    released = threading.Event()
     seen: dict[str, int] = {}
 
     def __init__(self, *args: Any, folder: Path) -> None:
@@ -99,6 +116,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.ended.wait(60)
 
+    def manner_held(self, rest: str) -> None:
+        """held/FILE: the file, but not while `Web.holding`."""
+        self.released.wait()
+        self.manner_file(rest)
+
+    def manner_hold(self, rest: str) -> None:
+        self.released.clear()
+        self.answer(200, b"done")
+
+    def manner_release(self, rest: str) -> None:
+        self.released.set()
+        self.answer(200, b"done")
+
     def manner_to(self, rest: str) -> None:
         """to/ADDRESS: a redirect there."""
         self.answer(302, b"", {"Location": rest})
@@ -120,6 +150,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def main() -> None:
+    _Handler.released.set()
     server = _Server(("127.0.0.1", 0), partial(_Handler, folder=Path(sys.argv[1])))
     print(server.server_address[1], flush=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()

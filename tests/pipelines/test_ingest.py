@@ -19,7 +19,7 @@ import pytest
 from pipelines.ingest import main
 from schemas.folder import Folder
 from schemas.pair_shards import read_pictures
-from tests.conftest import ROOT, Job, hashes, jsonl, run_job
+from tests.conftest import ROOT, Job, hashes, jsonl, run_job, until
 from tests.server import Web
 
 EVERY = ("--number_sample_per_shard", "7")
@@ -27,7 +27,7 @@ EVERY = ("--number_sample_per_shard", "7")
 
 @pytest.fixture(scope="module")
 def links(data: Path, coco_web: Web, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 links: real pictures, dead links and captions that are too short."""
+    """120 links: real pictures, the last of which the server can hold, dead links and captions that are too short."""
     captions = [json.loads(line) for line in (data / "coco_val2017/captions.jsonl").open()]
     rows = []
     for number, picture in enumerate(captions[:96]):
@@ -36,6 +36,7 @@ def links(data: Path, coco_web: Web, tmp_path_factory: pytest.TempPathFactory) -
             rows.append({"url": coco_web.url(f"gone-{number}.jpg"), "caption": "a picture that is gone", "n": None})
         if number % 8 == 4:
             rows.append({"url": coco_web.url(picture["file"]), "caption": "short", "n": -number})
+    rows[-1]["url"] = coco_web.url(f"held/{picture['file']}")
     return jsonl(tmp_path_factory.mktemp("list") / "list.jsonl", rows)
 
 
@@ -124,11 +125,11 @@ def test_killed_at_random_moments_then_resumed(links: Path, coco_web: Web, whole
 def test_stopped_by_terminate(links: Path, coco_web: Web, whole: dict, tmp_path: Path) -> None:
     """SIGTERM ends command and workers at once, in one sentence; the same command goes on."""
     out = tmp_path / "out"
-    job = Job("pipelines.ingest", *flags(links, coco_web, out, "--processes_count", 2))
-    while not list(out.glob("*_stats.json")) and job.process.poll() is None:
-        time.sleep(0.01)
-    job.process.terminate()
-    ended = job.ended(timeout=20)
+    with coco_web.holding():
+        job = Job("pipelines.ingest", *flags(links, coco_web, out, "--processes_count", 2, "--timeout", 60))
+        until(lambda: bool(list(out.glob("*_stats.json"))) or job.process.poll() is not None)
+        job.process.terminate()
+        ended = job.ended(timeout=20)
     assert 130 == ended.returncode
     assert "stopped; what is finished is safe" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -365,9 +366,9 @@ def test_bad_values_name_their_flag(capsys: pytest.CaptureFixture, arguments: li
 def test_folder_in_use(links: Path, coco_web: Web, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A second run in the same folder is refused while the first is at work."""
     out = tmp_path / "out"
-    job = Job("pipelines.ingest", *flags(links, coco_web, out, "--processes_count", 1))
-    while not list(out.glob("*_stats.json")) and job.process.poll() is None:
-        time.sleep(0.01)
-    assert 2 == main(flags(links, coco_web, out))
-    assert "another run is at work in this folder" in capsys.readouterr().err
+    with coco_web.holding():
+        job = Job("pipelines.ingest", *flags(links, coco_web, out, "--processes_count", 1, "--timeout", 60))
+        until(lambda: bool(list(out.glob("*_stats.json"))) or job.process.poll() is not None)
+        assert 2 == main(flags(links, coco_web, out))
+        assert "another run is at work in this folder" in capsys.readouterr().err
     assert 0 == job.ended().returncode

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,39 +12,38 @@ import pytest
 
 from dalle.scenes import compose, draw
 from pipelines.ingest import main
-from tests.conftest import Job, hashes, write_jpeg
+from tests.conftest import Job, hashes, jsonl, until, write_jpeg
+from tests.server import Web
 
 ANEW = "pipelines.local.worker"
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 60 pictures with captions."""
-    place = tmp_path_factory.mktemp("pictures")
-    for number in range(60):
-        write_jpeg(place / f"{number:02d}.jpg", draw(compose(number, 300, 300)))
-        (place / f"{number:02d}.txt").write_text(f"a drawn picture that has the number {number}")
-    return place
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """60 pictures on a web server, the last of which it can hold, so that no run ends before a test has seen it."""
+    with Web(tmp_path_factory.mktemp("pictures")) as web:
+        rows = []
+        for number in range(60):
+            name = f"{number:02d}.jpg"
+            write_jpeg(web.folder / name, draw(compose(number, 300, 300)))
+            url = web.url(f"held/{name}" if number == 59 else name)
+            rows.append({"url": url, "caption": f"a drawn picture that has the number {number}"})
+        jsonl(web.folder / "list.jsonl", rows)
+        yield web
 
 
-def flags(pictures: Path, out: Path, processes: int) -> list[str]:
-    given = ["--dataset", "folder", "--url_list", pictures, "--output_folder", out, "--number_sample_per_shard", 2]
-    return [str(flag) for flag in (*given, "--processes_count", processes)]
+def flags(pictures: Web, out: Path, processes: int) -> list[str]:
+    given = ["--url_list", pictures.folder / "list.jsonl", "--output_folder", out, "--number_sample_per_shard", 2]
+    allowed = ["--allow_private_hosts", pictures.address, "--timeout", 60]
+    return [str(flag) for flag in (*given, *allowed, "--processes_count", processes)]
 
 
 @pytest.fixture(scope="module")
-def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def whole(pictures: Web, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Hashes of what one process makes of it."""
     out = tmp_path_factory.mktemp("whole") / "pairs"
     assert 0 == main(flags(pictures, out, 1))
     return hashes(out)
-
-
-def until(happens: Callable[[], bool]) -> None:
-    patience = time.monotonic() + 60
-    while not happens():
-        assert time.monotonic() < patience
-        time.sleep(0.01)
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
@@ -57,6 +55,15 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return found
 
 
+def begun(pictures: Web, out: Path) -> tuple[Job, list[psutil.Process], psutil.Process]:
+    """A command that has finished a unit, all its processes, and its fork server."""
+    job = Job("pipelines.ingest", *flags(pictures, out, 2))
+    until(lambda: bool(list(out.glob("*_stats.json"))) or job.process.poll() is not None)
+    command = psutil.Process(job.process.pid)
+    (server,) = command.children()
+    return job, command.children(recursive=True), server
+
+
 def anew(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those of the processes that are interpreters of their own."""
     found = []
@@ -66,15 +73,12 @@ def anew(processes: list[psutil.Process]) -> list[psutil.Process]:
     return found
 
 
-def test_a_command_forks_its_workers(pictures: Path, whole: dict, tmp_path: Path) -> None:
+def test_a_command_forks_its_workers(pictures: Web, whole: dict, tmp_path: Path) -> None:
     """None is a new interpreter; the command counts their processor time; nothing is left; same bytes."""
-    job = Job("pipelines.ingest", *flags(pictures, tmp_path / "out", 2))
-    command = psutil.Process(job.process.pid)
-    until(lambda: bool(list((tmp_path / "out").glob("*_stats.json"))) or job.process.poll() is not None)
-    family = command.children(recursive=True)
-    (server,) = command.children()
-    assert 2 == len(server.children())
-    assert not anew(family)
+    with pictures.holding():
+        job, family, server = begun(pictures, tmp_path / "out")
+        assert 2 == len(server.children())
+        assert not anew(family)
     done = job.ended()
     assert 0 == done.returncode, done.stderr
     until(lambda: not alive(family))
@@ -99,7 +103,7 @@ def looking(look: Callable[[list[psutil.Process]], None]) -> Iterator[None]:
         thread.join()
 
 
-def test_a_caller_with_threads_starts_workers_anew(pictures: Path, whole: dict, tmp_path: Path) -> None:
+def test_a_caller_with_threads_starts_workers_anew(pictures: Web, whole: dict, tmp_path: Path) -> None:
     """As a notebook or a test has; these are interpreters of their own."""
     seen = list[psutil.Process]()
     with looking(seen.extend):
@@ -109,7 +113,7 @@ def test_a_caller_with_threads_starts_workers_anew(pictures: Path, whole: dict, 
 
 
 def test_one_that_was_started_anew_is_killed(
-    pictures: Path, whole: dict, tmp_path: Path, capsys: pytest.CaptureFixture
+    pictures: Web, whole: dict, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """It ends the run of a caller as it ends a command's."""
 
@@ -117,7 +121,7 @@ def test_one_that_was_started_anew_is_killed(
         if workers and list((tmp_path / "out").glob("*_stats.json")):
             workers[0].kill()
 
-    with looking(kill):
+    with pictures.holding(), looking(kill):
         assert 1 == main(flags(pictures, tmp_path / "out", 2))
     assert "the runner gave up (a worker process died" in capsys.readouterr().err
     assert 0 == main(flags(pictures, tmp_path / "out", 1))
@@ -125,15 +129,12 @@ def test_one_that_was_started_anew_is_killed(
 
 
 @pytest.mark.parametrize("victim", ["worker", "fork server"])
-def test_one_of_them_is_killed(pictures: Path, whole: dict, tmp_path: Path, victim: str) -> None:
+def test_one_of_them_is_killed(pictures: Web, whole: dict, tmp_path: Path, victim: str) -> None:
     """As by a machine that is short of memory: one sentence, no one left behind, and the same command goes on."""
-    job = Job("pipelines.ingest", *flags(pictures, tmp_path / "out", 2))
-    command = psutil.Process(job.process.pid)
-    until(lambda: bool(list((tmp_path / "out").glob("*_stats.json"))) or job.process.poll() is not None)
-    family = command.children(recursive=True)
-    (server,) = command.children()
-    (server if victim == "fork server" else server.children()[0]).kill()
-    done = job.ended(timeout=60)
+    with pictures.holding():
+        job, family, server = begun(pictures, tmp_path / "out")
+        (server if victim == "fork server" else server.children()[0]).kill()
+        done = job.ended(timeout=60)
     assert 1 == done.returncode, done.stderr
     assert "the runner gave up (a worker process died" in done.stderr
     assert "Traceback" not in done.stderr
