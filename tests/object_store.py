@@ -100,7 +100,7 @@ class _Flaky:
             return [json.dumps({"failed": self._failed, "changes": self._changes}).encode()]
         manner = self._manner(environ)
         if manner in _ERRORS:
-            environ["wsgi.input"].read()
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             status, body = _ERRORS[manner]
             start(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
             return [] if method == "HEAD" else [body]
