@@ -4,8 +4,8 @@
     python benchmarks/dedup.py --detector phash --quick
 
 runs `pipelines.dedup` on datasets of real pictures (`DALLE_TEST_DATA`), stored as ingest stores them, against 46,298
-references, each run in one process of its own: two shards of 4,000 pictures for the rates, 10 and 100 small shards for
-the memory; seconds of each step are read from the shards' markers. What `--within` costs and misses is measured on
+references, each run in one process of its own: a shard of 10,000 pictures, as ingest makes them, for the rates, 10 and
+100 small shards for the memory; seconds of each step are read from the shards' markers. What `--within` costs and misses is measured on
 vectors: the pairs that share a cell against all pairs by brute force, on real pictures and copies of them. Writes
 benchmarks/results/dedup.json and dedup.md.
 """
@@ -51,11 +51,10 @@ from schemas.shards import index_digits, sample_key, shard_name, write_parquet
 DATA = Path(os.environ.get("DALLE_TEST_DATA", Path(__file__).parents[1] / "../shared/data"))
 PICTURES, REFERENCES = 250_000_000, 46_298
 SIZES = {
-    False: {"rates": (4000, 2, 2), "10 shards": (100, 10, 1), "100 shards": (100, 100, 1)},
+    False: {"rates": (10_000, 1, 3), "10 shards": (100, 10, 1), "100 shards": (100, 100, 1)},
     True: {"rates": (48, 2, 1), "10 shards": (8, 2, 1), "100 shards": (8, 6, 1)},
 }
-"""By whether it is to be quick: pictures of a shard, shards, repeats. Rates are of shards nearly as large as real ones;
-memory is of few and of many small ones."""
+"""By whether it is to be quick: pictures of a shard, shards, repeats. Rates are of a shard as large as real ones; memory is of few and of many small ones."""
 CELLS, EDITED = 64, ("jpeg", "brightness", "text", "mild-crop", "mirror")
 
 

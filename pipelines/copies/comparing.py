@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from pipelines.copies.duplicates import ReferenceSet
 from pipelines.copies.embedding import read_references
+from pipelines.copies.products import Factor
 from pipelines.plan import Unit
 from pipelines.stages.decide import EXACT, Copy, decide
 from pipelines.stages.near_duplicates import most_alike, search
@@ -64,7 +65,10 @@ class Compare:
     def prepare(self) -> None:
         """Read the references."""
         for name, threshold in self.thresholds.items():
-            _references(f"{self.folder}/{REFERENCES}/{name}", name, threshold)
+            self._reference_set(name, threshold)
+
+    def _reference_set(self, name: str, threshold: float) -> tuple[ReferenceSet, Factor]:
+        return _references(f"{self.folder}/{REFERENCES}/{name}", name, threshold, self.fast)
 
     def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
         """Say what was found."""
@@ -76,13 +80,14 @@ class Compare:
                 f"{self.pairs.path(unit.shard)}: {len(kept)} pictures are kept but {len(vectors)} have vectors; "
                 f"remove {self.folder}/{VECTORS} and run the job again"
             )
+        mine = Factor(vectors, fast=self.fast)
         keys, sha256s = [row["key"] for row in kept], [row["sha256"] for row in kept]
         entries: dict[int, dict[str, Any]] = {}
         overlap: dict[str, list[str]] = {}
         matches = []
         for name, threshold in self.thresholds.items():
-            given = _references(f"{self.folder}/{REFERENCES}/{name}", name, threshold)
-            found = search(vectors, given.vectors, min(self.floors[name], threshold), fast=self.fast)
+            given, factor = self._reference_set(name, threshold)
+            found = search(mine, factor, given.vectors.shape[1], min(self.floors[name], threshold))
             chosen, rank = most_alike(found)
             matches.append(
                 pa.Table.from_pylist(
@@ -113,8 +118,9 @@ class Compare:
 
 
 @functools.lru_cache(16)
-def _references(folder: str, name: str, threshold: float) -> ReferenceSet:
-    return read_references(Folder(folder), name, threshold)
+def _references(folder: str, name: str, threshold: float, fast: bool) -> tuple[ReferenceSet, Factor]:
+    given = read_references(Folder(folder), name, threshold)
+    return given, Factor(given.vectors.reshape(-1, given.vectors.shape[2]), fast=fast)
 
 
 def _deny(

@@ -7,6 +7,7 @@ its number format, its threads or its order.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import faiss
 import numpy as np
@@ -14,53 +15,88 @@ import torch
 
 from schemas.embeddings import similarity
 
-MARGIN = {True: 0.008, False: 1e-5}
-"""How far a product may be off, by whether it is bfloat16's: inputs lose up to 2^-9 each and the output another."""
+_AT_ONCE = 1 << 12
+"""Pairs computed anew together: few enough to stay in the cache."""
 
-_AT_ONCE = 1 << 16
-"""Pairs computed anew together."""
+_UNIT = {torch.bfloat16: 2**-8, torch.float32: 2**-24}
+"""How far a number is off by being rounded to this format, as a share of it, at most."""
+
+Cosine = TypeVar("Cosine", float, np.ndarray, torch.Tensor)
 
 
-@torch.inference_mode()
-def products(
-    vectors: np.ndarray, others: np.ndarray, *, fast: bool, block: int, triangle: bool = False
-) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """Cosines of all vectors with all others, some vectors at a time, as good as the product is.
+class Factor:
+    """Vectors made ready for products.
 
     Args:
         vectors: [N, D] float32 of unit length.
-        others: [M, D] float32 of unit length.
-        fast: in bfloat16; else by FAISS in float32.
-        block: vectors at a time.
-        triangle: the others are the vectors themselves; leave out those before the block.
-
-    Yields:
-        number of the block's first vector, of the first of the others, [M - first, block] cosines: so, what is asked of
-        each of the others lies side by side in memory. They are overwritten by the next block's.
+        fast: multiply in bfloat16; else by FAISS in float32.
     """
-    if fast:
-        left, right = torch.from_numpy(others).bfloat16(), torch.from_numpy(vectors).bfloat16().T
-        # one piece of memory for all blocks, and numpy's, whose pages are huge: fresh ones cost as much as a product
-        room = torch.from_numpy(np.empty(len(others) * min(block, len(vectors)), np.int16)).view(torch.bfloat16)
-    for start in range(0, len(vectors), block):
-        first = start if triangle else 0
+
+    def __init__(self, vectors: np.ndarray, *, fast: bool) -> None:
+        self.exact = np.ascontiguousarray(vectors)
+        self.rounded = torch.from_numpy(self.exact).to(torch.bfloat16 if fast else torch.float32)
+        """[N, D]"""
+        self.longest, self.lost = 0.0, 0.0
+        """The greatest length of a vector, and of what rounding took away from one."""
+        for start in range(0, len(vectors), _AT_ONCE):
+            part = torch.from_numpy(self.exact[start : start + _AT_ONCE])
+            self.longest = max(self.longest, float(part.norm(dim=1).max()))
+            if fast:
+                lost = part - self.rounded[start : start + _AT_ONCE].float()
+                self.lost = max(self.lost, float(lost.norm(dim=1).max()))
+
+
+class Product:
+    """All vectors times all others."""
+
+    def __init__(self, vectors: Factor, others: Factor) -> None:
+        self._vectors, self._others = vectors, others
+        one, two = vectors, others
+        self._unit = _UNIT[one.rounded.dtype]
+        lost = one.lost * two.longest + (one.longest + one.lost) * two.lost  # Cauchy and Schwarz
+        summed = one.exact.shape[1] * _UNIT[torch.float32] * (one.longest + one.lost) * (two.longest + two.lost)
+        self._inner = lost + 2 * summed
+
+    def off(self, cosine: Cosine) -> Cosine:
+        """How far the product is off at most where it, or what it should be, is this number."""
+        return 1.01 * (self._inner + self._unit * abs(cosine))
+
+    def least(self, cosine: Cosine) -> Cosine:
+        """The least that the product may be where the cosine is this or more."""
+        return cosine - self.off(cosine)
+
+    @torch.inference_mode()
+    def blocks(self, size: int, *, triangle: bool = False) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """The product, some vectors at a time.
+
+        Args:
+            size: vectors at a time.
+            triangle: the others are the vectors themselves; leave out those before the block.
+
+        Yields:
+            number of the block's first vector, of the first of the others, [M - first, size] cosines: so, what is asked
+            of each of the others lies side by side in memory. They are overwritten by the next block's.
+        """
+        left, right = self._others.rounded, self._vectors.rounded
+        fast = left.dtype == torch.bfloat16
         if fast:
-            part_of = right[:, start : start + block]
-            shape = (len(others) - first, part_of.shape[1])
-            yield start, first, torch.mm(left[first:], part_of, out=room[: shape[0] * shape[1]].view(shape))
-        else:
-            part = np.ascontiguousarray(vectors[start : start + block])
-            values = faiss.pairwise_distances(others[first:], part, faiss.METRIC_INNER_PRODUCT)
-            yield start, first, torch.from_numpy(values)
+            # one piece of memory for all blocks, and numpy's, whose pages are huge: fresh ones cost a product more
+            room = torch.from_numpy(np.empty(len(left) * min(size, len(right)), np.int16)).view(torch.bfloat16)
+        for start in range(0, len(right), size):
+            first = start if triangle else 0
+            part = right[start : start + size]
+            if fast:
+                shape = (len(left) - first, len(part))
+                yield start, first, torch.mm(left[first:], part.T, out=room[: shape[0] * shape[1]].view(shape))
+            else:
+                values = faiss.pairwise_distances(left[first:].numpy(), part.numpy(), faiss.METRIC_INNER_PRODUCT)
+                yield start, first, torch.from_numpy(values)
 
-
-def exact(
-    vectors: np.ndarray, others: np.ndarray, rows: np.ndarray, columns: np.ndarray, floor: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of these pairs those at or above the floor: [P'] rows, columns, and float32 similarities."""
-    values = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        values[part] = similarity(vectors[rows[part]], others[columns[part]])
-    kept = values >= floor
-    return rows[kept], columns[kept], values[kept]
+    def exact(self, rows: np.ndarray, columns: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of these pairs those at or above the floor: [P'] rows, columns, and float32 similarities."""
+        values = np.empty(len(rows), np.float32)
+        for start in range(0, len(rows), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            values[part] = similarity(self._vectors.exact[rows[part]], self._others.exact[columns[part]])
+        kept = values >= floor
+        return rows[kept], columns[kept], values[kept]

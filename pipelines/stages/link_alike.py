@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pipelines.copies.components import join
-from pipelines.copies.products import MARGIN, exact, products
+from pipelines.copies.products import Factor, Product
 from schemas.embeddings import similarity
 
 _BLOCK = 256
@@ -44,11 +44,12 @@ def link_alike(
         places = starts[number] + np.arange(len(mine))
         labels, chosen = _link_same(labels, mine, places, lonely, threshold)
         mine, places = np.ascontiguousarray(mine[chosen]), places[chosen]
-        labels = _link(labels, mine, places, mine, places, threshold, fast, codes)
+        factor = Factor(mine, fast=fast)
+        labels = _link(labels, factor, places, factor, places, threshold, codes)
         for earlier in range(number):
-            others = read(earlier)
+            others = Factor(read(earlier), fast=fast)
             labels = _link(
-                labels, mine, places, others, starts[earlier] + np.arange(len(others)), threshold, fast, codes
+                labels, factor, places, others, starts[earlier] + np.arange(sizes[earlier]), threshold, codes
             )
     return labels
 
@@ -71,20 +72,19 @@ def _link_same(
 
 def _link(
     labels: np.ndarray,
-    mine: np.ndarray,
+    mine: Factor,
     my_places: np.ndarray,
-    others: np.ndarray,
+    others: Factor,
     their_places: np.ndarray,
     threshold: float,
-    fast: bool,
     apart: np.ndarray,
 ) -> np.ndarray:
-    blocks = products(mine, others, fast=fast, block=_BLOCK, triangle=mine is others)
-    for start, first, product in blocks:
-        found = torch.nonzero(product >= threshold - MARGIN[fast], as_tuple=True)
+    product = Product(mine, others)
+    for start, first, cosines in product.blocks(_BLOCK, triangle=mine is others):
+        found = torch.nonzero(cosines >= product.least(threshold), as_tuple=True)
         rows, columns = found[1].numpy() + start, found[0].numpy() + first
         new = labels[my_places[rows]] != labels[their_places[columns]]
-        rows, columns, _ = exact(mine, others, rows[new], columns[new], threshold)
+        rows, columns, _ = product.exact(rows[new], columns[new], threshold)
         one, other = my_places[rows], their_places[columns]
         if len(apart):
             code = np.minimum(one, other) * len(labels) + np.maximum(one, other)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pipelines.copies.duplicates import Found
-from pipelines.copies.products import MARGIN, exact, products
+from pipelines.copies.products import Factor, Product
 
 MOST = 10
 """References of a set that are kept for a picture."""
@@ -21,33 +21,35 @@ MOST = 10
 _BLOCK = 512
 """Pictures in one product."""
 
+_BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
+"""What a number's bits are as an integer: greater for a greater positive number, and faster to compare."""
+
 _FEW = 8
 """Cosines that are looked at only if the greatest of them is wanted."""
 
 
-def search(vectors: np.ndarray, references: np.ndarray, floor: float, *, fast: bool) -> Found:
+def search(vectors: Factor, references: Factor, views: int, floor: float) -> Found:
     """Compare all pictures with all references.
 
     Args:
-        vectors: [N, D] float32 of unit length.
-        references: [R, V, D] float32 of unit length.
+        vectors: N of pictures.
+        references: R x V of references, all views of one side by side.
+        views: V.
         floor: pairs at or above it are given.
-        fast: choose candidates by a bfloat16 product; else by FAISS in float32.
     """
-    count, views, dimension = references.shape
-    flat = np.ascontiguousarray(references.reshape(-1, dimension))
+    product = Product(vectors, references)
     none = np.zeros(0, np.int64)
     pairs = [(none, none, none.astype(np.float32))]
-    margin = MARGIN[fast]
-    nearest = _Nearest(count, views, 2 * margin)
-    for start, _, product in products(vectors, flat, fast=fast, block=_BLOCK):
-        peaks = _Peaks(product)
-        rows, columns, _ = peaks.at_least(torch.nonzero(peaks.greatest >= floor - margin).flatten(), floor - margin)
-        pairs.append(exact(vectors, flat, rows + start, columns, floor))
+    least = product.least(floor)
+    nearest = _Nearest(product, len(references.exact), views)
+    for start, _, cosines in product.blocks(_BLOCK):
+        peaks = _Peaks(cosines)
+        rows, columns, _ = peaks.at_least(torch.nonzero(peaks.greatest >= least).flatten(), least)
+        pairs.append(product.exact(rows + start, columns, floor))
         nearest.look_at(peaks, start)
     rows, columns, values = (np.concatenate(part) for part in zip(*pairs, strict=True))
     rows, refs, values = _best_view(rows, columns // views, values)
-    return Found(rows, refs, values, *nearest.found(vectors, flat))
+    return Found(rows, refs, values, *nearest.found())
 
 
 def most_alike(found: Found) -> tuple[np.ndarray, np.ndarray]:
@@ -77,9 +79,13 @@ class _Peaks:
 
     def __init__(self, product: torch.Tensor) -> None:
         self._cosines = product.view(len(product), math.gcd(product.shape[1], _FEW), -1)
-        self._of_few = self._cosines.amax(1)  # the only pass over the whole product: it is slower to read than to make
-        self.greatest = self._of_few.amax(1).float()
+        bits = _BITS[product.dtype]
+        self._of_few = self._cosines.view(bits).amax(1)  # the only pass over the whole product
+        """[M, few] bits of the greatest of each few where that is positive, and less than 0 or 0 where it is not."""
+        self.greatest = self._of_few.amax(1).view(product.dtype).float()
         """[M] float32."""
+        negative = torch.nonzero(self.greatest <= 0).flatten()
+        self.greatest[negative] = self._cosines[negative].amax((1, 2)).float()
 
     def at_least(self, lines: torch.Tensor, cut: torch.Tensor | float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where these lines have values at or above the cut, in no order: pictures, lines, and the float32 values.
@@ -89,7 +95,9 @@ class _Peaks:
             cut: one, or [L] float32, one for each line.
         """
         cut = torch.as_tensor(cut).to(self._cosines.dtype).expand(len(lines))
-        picked, few = torch.nonzero(self._of_few[lines] >= cut[:, None], as_tuple=True)
+        bits = cut.contiguous().view(self._of_few.dtype)
+        bits = torch.where(cut > 0, bits, torch.iinfo(bits.dtype).min)  # bits say nothing of those below 0
+        picked, few = torch.nonzero(self._of_few[lines] >= bits[:, None], as_tuple=True)
         values = self._cosines[lines[picked], :, few]
         found, place = torch.nonzero(values >= cut[picked, None], as_tuple=True)
         pictures = place * self._of_few.shape[1] + few[found]
@@ -99,9 +107,9 @@ class _Peaks:
 class _Nearest:
     """For each reference the picture most like it: candidates are gathered block by block, and judged at the end."""
 
-    def __init__(self, count: int, views: int, slack: float) -> None:
-        self._shape, self._slack = (count, views), slack
-        self._lead = torch.full((count * views,), -torch.inf)
+    def __init__(self, product: Product, lines: int, views: int) -> None:
+        self._product, self._views = product, views
+        self._lead = torch.full((lines,), -torch.inf)
         self._candidates: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def look_at(self, peaks: _Peaks, start: int) -> None:
@@ -111,21 +119,26 @@ class _Nearest:
             peaks: of a block of pictures with all views of references.
             start: number of the block's first picture.
         """
-        chosen = torch.nonzero(peaks.greatest >= self._lead - self._slack).flatten()
         self._lead = torch.maximum(self._lead, peaks.greatest)
-        rows, columns, values = peaks.at_least(chosen, self._lead[chosen] - self._slack)
+        least = self._least(self._lead)
+        chosen = torch.nonzero(peaks.greatest >= least).flatten()
+        rows, columns, values = peaks.at_least(chosen, least[chosen])
         self._candidates.append((rows + start, columns, values))
 
-    def found(self, vectors: np.ndarray, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _least(self, lead: torch.Tensor) -> torch.Tensor:
+        """What the product may be for the greatest of all, if the greatest product is this."""
+        return self._product.least(self._product.least(lead))
+
+    def found(self) -> tuple[np.ndarray, np.ndarray]:
         """[R] int64 pictures, the first of equals, -1 if there are none; [R] float32 similarities."""
-        count, views = self._shape
+        views, count = self._views, len(self._lead) // self._views
         best, best_row = np.full(count, -np.inf, np.float32), np.full(count, -1, np.int64)
         if not self._candidates:
             return best_row, best
         rows, columns, values = (np.concatenate(part) for part in zip(*self._candidates, strict=True))
-        lead = self._lead.numpy().reshape(count, views).max(1)
-        near = values >= lead[columns // views] - self._slack
-        rows, columns, values = exact(vectors, flat, rows[near], columns[near], -np.inf)
+        least = self._least(self._lead.view(count, views).amax(1)).numpy()
+        near = values >= least[columns // views]
+        rows, columns, values = self._product.exact(rows[near], columns[near], -np.inf)
         references = columns // views
         order = np.lexsort((rows, -values, references))
         rows, references, values = rows[order], references[order], values[order]

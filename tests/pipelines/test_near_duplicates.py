@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.copies.duplicates import Found, ReferenceSet
+from pipelines.copies.products import Factor, Product
 from pipelines.stages.decide import EXACT, PERSON, THRESHOLD, decide
 from pipelines.stages.near_duplicates import MOST, most_alike, search
 from schemas.matches import Decisions
@@ -31,6 +32,11 @@ def with_copies(seed: int, count: int, references: int, views: int, dimension: i
     return vectors.astype(np.float16).astype(np.float32), given_
 
 
+def searched(vectors: np.ndarray, references: np.ndarray, floor: float, *, fast: bool) -> Found:
+    flat = references.reshape(-1, references.shape[2])
+    return search(Factor(vectors, fast=fast), Factor(flat, fast=fast), references.shape[1], floor)
+
+
 @pytest.mark.parametrize("fast", [True, False])
 @given(
     seed=st.integers(0, 2**32), count=st.integers(0, 40), references=st.integers(1, 30), views=st.integers(1, 3),
@@ -39,7 +45,7 @@ def with_copies(seed: int, count: int, references: int, views: int, dimension: i
 def test_search_is_brute_force(fast: bool, seed: int, count: int, references: int, views: int, floor: float) -> None:
     """In float64: every pair at or above the floor, in order; for each reference its nearest, the first of equals."""
     vectors, given_ = with_copies(seed, count, references, views, 24)
-    found = search(vectors, given_, floor, fast=fast)
+    found = searched(vectors, given_, floor, fast=fast)
     alike = np.einsum("nd,rvd->nrv", vectors, given_, dtype=np.float64).astype(np.float32).max(2, initial=-2)
     rows, refs = np.nonzero(alike >= np.float32(floor))
     order = np.lexsort((refs, -alike[rows, refs], rows))
@@ -56,10 +62,34 @@ def test_search_is_brute_force(fast: bool, seed: int, count: int, references: in
 def test_search_over_many_blocks() -> None:
     """1,500 pictures, 300 references: the same by either product."""
     vectors, given_ = with_copies(5, 1500, 300, 2, 64)
-    fast, slow = (search(vectors, given_, 0.3, fast=fast) for fast in (True, False))
+    fast, slow = (searched(vectors, given_, 0.3, fast=fast) for fast in (True, False))
     for one, other in zip(vars(fast).values(), vars(slow).values(), strict=True):
         assert one.tolist() == other.tolist()
     assert 300 <= len(fast.rows)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@given(
+    seed=st.integers(0, 2**32), dimension=st.sampled_from([8, 64, 512]), spread=st.floats(0, 8), odd=st.booleans(),
+)  # fmt: skip
+def test_no_product_is_off_by_more_than_it_says(
+    fast: bool, seed: int, dimension: int, spread: float, odd: bool
+) -> None:
+    """Whatever the components, also where bfloat16 always rounds the same way: both must be among the candidates."""
+    rng = np.random.default_rng(seed)
+    vectors, others = (rng.lognormal(0, spread, (n, dimension)) for n in (9, 7))
+    if odd:  # just above a number of eight bits, by just less than half of what the last of them is worth
+        vectors, others = (np.exp2(np.floor(np.log2(each))) * (1 + 2**-8 - 2**-12) for each in (vectors, others))
+    else:
+        vectors, others = vectors * rng.choice([-1, 1], vectors.shape), others * rng.choice([-1, 1], others.shape)
+    vectors, others = (
+        (each / np.linalg.norm(each, axis=1, keepdims=True)).astype(np.float32) for each in (vectors, others)
+    )
+    product = Product(Factor(vectors, fast=fast), Factor(others, fast=fast))
+    cosines = np.concatenate([block.float().numpy().T for _, _, block in product.blocks(4)])
+    exact = vectors.astype(np.float64) @ others.astype(np.float64).T
+    off = np.abs(exact - cosines)
+    assert (off <= np.minimum(product.off(exact), product.off(cosines))).all()
 
 
 def test_at_most_ten_a_picture() -> None:
@@ -77,7 +107,7 @@ def scene() -> tuple[Found, ReferenceSet, np.ndarray]:
     given_ = np.eye(4, dtype=np.float32)[:3, None]
     vectors = np.array([[0.8, 0.6, 0, 0], [0, 0, 0.5, 0.866], [0, 0, 0, 1]], np.float32)
     names = ReferenceSet("val", ("a.jpg", "b.jpg", "c.jpg"), ("1", "2", "3"), given_, 0.55)
-    return search(vectors, given_, 0.1, fast=False), names, vectors
+    return searched(vectors, given_, 0.1, fast=False), names, vectors
 
 
 def decided(scene: tuple[Found, ReferenceSet, np.ndarray], sha256s: list[str], pairs: dict) -> list[tuple]:
