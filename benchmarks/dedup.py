@@ -5,9 +5,9 @@
 
 runs `pipelines.dedup` on datasets of real pictures (`DALLE_TEST_DATA`), stored as ingest stores them, against 46,298
 references, each run in one process of its own: a shard of 10,000 pictures, as ingest makes them, for the rates, 10 and
-100 small shards for the memory; seconds of each step are read from the shards' markers. What `--within` costs and misses is measured on
-vectors: the pairs that share a cell against all pairs by brute force, on real pictures and copies of them. Writes
-benchmarks/results/dedup.json and dedup.md.
+100 small shards for the memory; seconds of each step are read from the shards' markers. What `--within` costs and
+misses is measured on vectors: the pairs that share a cell against all pairs by brute force, on real pictures and copies
+of them. Writes benchmarks/results/dedup.json and dedup.md.
 """
 
 from __future__ import annotations
