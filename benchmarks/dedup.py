@@ -54,7 +54,8 @@ SIZES = {
     False: {"rates": (10_000, 1, 3), "10 shards": (100, 10, 1), "100 shards": (100, 100, 1)},
     True: {"rates": (48, 2, 1), "10 shards": (8, 2, 1), "100 shards": (8, 6, 1)},
 }
-"""By whether it is to be quick: pictures of a shard, shards, repeats. Rates are of a shard as large as real ones; memory is of few and of many small ones."""
+"""By whether it is to be quick: pictures of a shard, shards, repeats. Rates are of a shard as large as real ones,
+memory is of few and of many small ones."""
 CELLS, EDITED = 64, ("jpeg", "brightness", "text", "mild-crop", "mirror")
 
 

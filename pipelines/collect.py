@@ -21,7 +21,7 @@ from pipelines.rows import ROWS, host_of
 from pipelines.stages.decode import PictureOptions, to_stored
 from pipelines.stages.fetch import fetch
 from pipelines.stages.fetch_img2dataset import fetch_img2dataset
-from pipelines.stages.filter import Thresholds, filter_captions, image_problem
+from pipelines.stages.filter import Thresholds, filter_captions, image_problem, load_models
 from pipelines.stages.open_local import open_local
 from pipelines.stages.verify_hash import HashOptions
 from pipelines.units import Done, Note
@@ -55,8 +55,8 @@ class Collect:
     """An additional column of the list that is needed here and not in the ledger."""
 
     def prepare(self) -> None:
-        """Load the language model, which takes half a second."""
-        filter_captions(["a first caption"], self.limits)
+        """Load what tells languages."""
+        load_models(self.limits)
 
     def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
         """Make the unit's shard and ledger."""

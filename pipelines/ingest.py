@@ -25,7 +25,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from pipelines import output, run, sample_web
+from pipelines import output, run
 from pipelines.collect import Collect, CollectAgain
 from pipelines.fetching.options import FetchOptions
 from pipelines.forecast import Machine, forecast
@@ -38,7 +38,7 @@ from pipelines.probe import draw, probe
 from pipelines.progress import progress
 from pipelines.report import human_bytes, print_failures, print_report
 from pipelines.stages.decode import PictureOptions
-from pipelines.stages.filter import FilterOptions
+from pipelines.stages.filter import FilterOptions, load_models
 from pipelines.stages.verify_hash import HashOptions
 from pipelines.units import DoUnits, undone
 from schemas.folder import Folder
@@ -133,6 +133,8 @@ def _ingest_sample(options: IngestOptions, flags: list[str]) -> int:
     if options.source != ListOptions():
         raise ValueError("--url_list is missing; say which list the other flags are about")
     output_folder = options.output_folder or PAIRS
+    from pipelines import sample_web  # who brings a list of their own need not wait for it
+
     todo = "probing" if options.plan else "collecting"
     into = "" if options.plan else f", into {output_folder}"
     print(f"no --url_list given: {todo} the sample web, drawn and served by this command{into}")
@@ -156,6 +158,8 @@ def _ingest_sample(options: IngestOptions, flags: list[str]) -> int:
 @contextlib.contextmanager
 def _sample_folder(options: IngestOptions) -> Iterator[str]:
     """Where the sample web is drawn: a plan leaves nothing behind."""
+    from pipelines import sample_web
+
     if options.plan and not sample_web.is_drawn(SAMPLE):
         with tempfile.TemporaryDirectory() as place:
             yield place
@@ -282,9 +286,14 @@ def _report(folder: Folder, counts: Counts, markers: list[Marker], seconds: floa
     print_failures(counts, worst)
 
 
+def _share(options: IngestOptions) -> None:
+    if options.processes_count != 1:
+        load_models(options.filtering.thresholds())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return run.main("pipelines.ingest", __doc__ or "", IngestOptions, ingest, argv)
+    return run.main("pipelines.ingest", __doc__ or "", IngestOptions, ingest, argv, _share)
 
 
 if __name__ == "__main__":

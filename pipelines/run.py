@@ -35,7 +35,14 @@ _BEAMS_READERS = ("beam_control_read", "read_grpc_client_inputs")
 _LOCAL = ("DirectRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunner")
 
 
-def main(prog: str, manual: str, kind: type[T], job: Callable[[T, list[str]], int], argv: Sequence[str] | None) -> int:
+def main(
+    prog: str,
+    manual: str,
+    kind: type[T],
+    job: Callable[[T, list[str]], int],
+    argv: Sequence[str] | None,
+    share: Callable[[T], None] = lambda _options: None,
+) -> int:
     """Run a job as a command and give its exit code.
 
     Args:
@@ -44,6 +51,7 @@ def main(prog: str, manual: str, kind: type[T], job: Callable[[T, list[str]], in
         kind: its options, a dataclass of dataclasses.
         job: does it, given the options and Beam's flags.
         argv: the flags, or None for the process's own.
+        share: loads, given the options, what workers that are forked may share; beside the job, and without threads.
     """
     _quieten()
     others = {child.pid for child in psutil.Process().children()}
@@ -52,7 +60,7 @@ def main(prog: str, manual: str, kind: type[T], job: Callable[[T, list[str]], in
         previous = signal.signal(signal.SIGTERM, _stop)
     try:
         options, flags = parse(prog, manual, kind, argv)
-        with local.forking() if argv is None else contextlib.nullcontext():
+        with local.forking(lambda: share(options)) if argv is None else contextlib.nullcontext():
             return job(options, flags)
     except KeyboardInterrupt:
         return _tell(prog, "stopped; what is finished is safe, the same command goes on from there", STOPPED)

@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NoReturn
 
 from pipelines.local import worker
@@ -71,8 +71,13 @@ def fork(environment: Mapping[str, str]) -> Forked | None:
 
 
 @contextlib.contextmanager
-def forking() -> Iterator[None]:
-    """A fork server for as long as the block runs, where this process can have one: on Linux, and before any thread."""
+def forking(share: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """A fork server for as long as the block runs, where this process can have one: on Linux, and before any thread.
+
+    Args:
+        share: called in the server, while the block begins, to load what all its workers need. It may fail: the workers
+            will say why.
+    """
     global _command
     if not sys.platform.startswith("linux") or threading.active_count() > 1 or _command is not None:
         yield
@@ -85,7 +90,7 @@ def forking() -> Iterator[None]:
     parent, server = os.getpid(), os.fork()
     if not server:
         ours.close()
-        _serve(theirs, parent)
+        _serve(theirs, parent, share)
     theirs.close()
     _command = ours
     try:
@@ -97,11 +102,13 @@ def forking() -> Iterator[None]:
             os.waitpid(server, 0)
 
 
-def _serve(command: socket.socket, parent: int) -> NoReturn:
+def _serve(command: socket.socket, parent: int, share: Callable[[], None]) -> NoReturn:
     """Fork whenever asked, until the command closes its end or is gone."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command's to answer
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with contextlib.suppress(Exception):
+            share()
         gc.freeze()  # so that no worker's collector writes to pages that all share
         workers: set[int] = set()
         while os.getppid() == parent:

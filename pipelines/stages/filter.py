@@ -110,6 +110,11 @@ class Captions:
     problem: NotKept | None = None
 
 
+def load_models(limits: Thresholds) -> None:
+    """Load what `filter_captions` needs, which it would do at its first caption: a third of a second."""
+    filter_captions(["a first caption"], limits)
+
+
 def filter_captions(captions: Sequence[str], limits: Thresholds) -> Captions:
     """The captions of one picture that are kept, cleaned; a row is refused when none is left.
 
