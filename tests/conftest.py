@@ -105,6 +105,33 @@ def hashes(folder: Path, *, markers: bool = False) -> dict[str, str]:
     }
 
 
+class SmallDisk:
+    """A disk of so many megabytes, mounted at `place` while a `with` block runs."""
+
+    def __init__(self, place: Path, megabytes: float) -> None:
+        self._place, self._megabytes = place, megabytes
+
+    def __enter__(self) -> SmallDisk:
+        self._place.mkdir()
+        if self._mount("-t", "tmpfs", "-o", _size(self._megabytes), "tmpfs").returncode:
+            pytest.skip("a small disk cannot be mounted here")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        subprocess.run(["umount", str(self._place)], check=True)
+
+    def grow(self, megabytes: float) -> None:
+        """Let it have this size."""
+        self._mount("-o", f"remount,{_size(megabytes)}").check_returncode()
+
+    def _mount(self, *how: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(["mount", *how, str(self._place)], capture_output=True, check=False)
+
+
+def _size(megabytes: float) -> str:
+    return f"size={int(1024 * megabytes)}k"
+
+
 def until(happens: Callable[[], bool]) -> None:
     """Look again and again until it is so; a minute without it is a failure."""
     patience = time.monotonic() + 60

@@ -28,7 +28,7 @@ from pipelines.stages.encode_images import encode_views
 from schemas.folder import Folder
 from schemas.manifest import read_manifest
 from schemas.pair_shards import read_pictures
-from tests.conftest import Job, hashes, run_job
+from tests.conftest import Job, SmallDisk, hashes, run_job
 
 PICTURES = 26
 
@@ -100,6 +100,21 @@ def test_killed_then_resumed(place: Path, examples: Path, tmp_path: Path) -> Non
     assert 0 == encode.main(flags(place, out, "--processes_count", 1))
     assert hashes(examples) == hashes(out)
     assert done_before.items() <= {path.name: path.stat().st_mtime_ns for path in out.glob("*_stats.json")}.items()
+
+
+def test_full_disk(place: Path, examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Whenever room runs out: one sentence, nothing half-named; with more room the same command goes on."""
+    out, failed = tmp_path / "small/out", 0
+    with SmallDisk(tmp_path / "small", 0.1) as disk:
+        while encode.main(flags(place, out, "--processes_count", 1)):
+            told = capsys.readouterr().err
+            assert "o space left on" in told
+            assert "Traceback" not in told
+            assert not [name for name in hashes(out) if ".tmp-" in name]
+            failed += 1
+            disk.grow(0.1 + 0.1 * failed)
+        assert hashes(examples) == hashes(out)
+    assert failed >= 2
 
 
 def test_a_row_for_every_kept_pair(place: Path, examples: Path) -> None:

@@ -31,7 +31,7 @@ from pipelines.ingest import main as ingest
 from pipelines.stages.embed import embed
 from pipelines.stages.link_alike import link_alike
 from schemas.folder import Folder, Staging
-from tests.conftest import Job, hashes, run_job, write_jpeg
+from tests.conftest import Job, SmallDisk, hashes, run_job, write_jpeg
 from tests.pipelines.test_ingest import pool
 from tests.pipelines.test_near_duplicates import unit_vectors
 
@@ -361,3 +361,18 @@ def test_killed_in_every_phase_then_resumed(world: Path, clean: Path, tmp_path: 
     (out / "metadata/metadata_00003.parquet.tmp-1-a").touch()  # what one of the kills may have left
     assert 0 == main(flags(world, out, "--processes_count", 1))
     assert hashes(clean) == hashes(out)
+
+
+def test_full_disk(world: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Whenever room runs out: one sentence, nothing half-named; with more room the same command goes on."""
+    out, failed = tmp_path / "small/out", 0
+    with SmallDisk(tmp_path / "small", 0.1) as disk:
+        while main(flags(world, out, "--processes_count", 1)):
+            told = capsys.readouterr().err
+            assert "o space left on" in told
+            assert "Traceback" not in told
+            assert not [name for name in hashes(out) if ".tmp-" in name]
+            failed += 1
+            disk.grow(0.1 + 0.1 * failed)
+        assert hashes(clean) == hashes(out)
+    assert failed >= 4
