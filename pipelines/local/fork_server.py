@@ -87,6 +87,7 @@ def forking(share: Callable[[], None] = lambda: None) -> Iterator[None]:
     ours, theirs = socket.socketpair()
     sys.stdout.flush()
     sys.stderr.flush()
+    gc.freeze()  # what was imported stays: no collector need look at it again, here or in a worker
     parent, server = os.getpid(), os.fork()
     if not server:
         ours.close()
