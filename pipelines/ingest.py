@@ -28,13 +28,11 @@ import pyarrow as pa
 from pipelines import output, run
 from pipelines.collect import Collect, CollectAgain
 from pipelines.fetching.options import FetchOptions
-from pipelines.forecast import Machine, forecast
-from pipelines.forecast_report import print_forecast
+from pipelines.forecast import Machine, draw, forecast, print_forecast, probe
 from pipelines.lists import ListOptions, open_source
 from pipelines.options import no_change_of_bytes, options_json
 from pipelines.output import IncrementalMode, Recipe
 from pipelines.plan import Unit, make_plan
-from pipelines.probe import draw, probe
 from pipelines.progress import progress
 from pipelines.report import human_bytes, print_failures, print_report
 from pipelines.stages.decode import PictureOptions

@@ -16,9 +16,10 @@ import pytest
 
 from pipelines import ingest
 from pipelines.fetching.options import FetchOptions
-from pipelines.forecast import Forecast, Machine, forecast
-from pipelines.intervals import Estimate, _student, mean, resampled, share
-from pipelines.probe import Drawn, Probed, draw
+from pipelines.forecast import Machine, draw, forecast
+from pipelines.forecast.estimate import Forecast
+from pipelines.forecast.intervals import Estimate, _student, mean, resampled, share
+from pipelines.forecast.probing import Drawn, Probed
 from pipelines.record import Record
 from pipelines.rows import ROWS, Row, batches
 from pipelines.stages.filter import Captions

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.forecast import Forecast
-from pipelines.intervals import Estimate
-from pipelines.probe import LEAST, MOST, SHARE
+from pipelines.forecast.estimate import Forecast
+from pipelines.forecast.intervals import Estimate
+from pipelines.forecast.probing import LEAST, MOST, SHARE
 from pipelines.report import human_bytes
 from schemas.reasons import REASONS
 

@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from pipelines.fetching.options import FetchOptions
 from pipelines.fetching.slots import has_limit
-from pipelines.intervals import Estimate, mean, resampled, share
-from pipelines.probe import SEED, Probed
+from pipelines.forecast.intervals import Estimate, mean, resampled, share
+from pipelines.forecast.probing import SEED, Probed
 from pipelines.rows import host_of
 from schemas.folder import HashingFile
 from schemas.pair_shards import OutputFormat
