@@ -136,7 +136,8 @@ def _ingest_sample(options: IngestOptions, flags: list[str]) -> int:
     todo = "probing" if options.plan else "collecting"
     into = "" if options.plan else f", into {output_folder}"
     print(f"no --url_list given: {todo} the sample web, drawn and served by this command{into}")
-    with _sample_folder(options) as place, sample_web.serve(web := sample_web.build(place)) as hosts:
+    leave_nothing = options.plan and not sample_web.is_drawn(SAMPLE)
+    with _sample_folder(leave_nothing) as place, sample_web.serve(web := sample_web.build(place)) as hosts:
         fetching = replace(options.fetching, connect_to=(*options.fetching.connect_to, *hosts))
         every = SAMPLE_ROWS_PER_SHARD if options.number_sample_per_shard == 10_000 else options.number_sample_per_shard
         here = replace(
@@ -154,11 +155,9 @@ def _ingest_sample(options: IngestOptions, flags: list[str]) -> int:
 
 
 @contextlib.contextmanager
-def _sample_folder(options: IngestOptions) -> Iterator[str]:
+def _sample_folder(leave_nothing: bool) -> Iterator[str]:
     """Where the sample web is drawn: a plan leaves nothing behind."""
-    from pipelines import sample_web
-
-    if options.plan and not sample_web.is_drawn(SAMPLE):
+    if leave_nothing:
         with tempfile.TemporaryDirectory() as place:
             yield place
     else:

@@ -72,6 +72,10 @@ class Job:
             raise
         return subprocess.CompletedProcess(self.process.args, self.process.returncode, out, err)
 
+    def until_a_unit_is_done(self, out: Path) -> None:
+        """Wait until a unit has left its marker in this folder, or the job has ended."""
+        until(lambda: bool(list(out.glob("*_stats.json"))) or self.process.poll() is not None)
+
     def kill_all(self) -> None:
         """SIGKILL to the command and all its workers."""
         os.killpg(self.process.pid, signal.SIGKILL)
@@ -123,6 +127,28 @@ class SmallDisk:
     def grow(self, megabytes: float) -> None:
         """Let it have this size."""
         self._mount("-o", f"remount,{_size(megabytes)}").check_returncode()
+
+    def runs_out_under(self, job: Callable[[Path], int], told: Callable[[], str]) -> tuple[int, dict[str, str]]:
+        """Do a job into a folder here with a little more room each time, until it ends well.
+
+        Whenever room runs out it says so in one sentence, and nothing is half-named.
+
+        Args:
+            job: given the folder, does it and gives its exit code.
+            told: gives what it wrote to standard error.
+
+        Returns:
+            how often it failed, and the hashes of what it made in the end.
+        """
+        out, failed = self._place / "out", 0
+        while job(out):
+            said = told()
+            assert "o space left on" in said
+            assert "Traceback" not in said
+            assert not [name for name in hashes(out) if ".tmp-" in name]
+            failed += 1
+            self.grow(self._megabytes * (1 + failed))
+        return failed, hashes(out)
 
     def _mount(self, *how: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(["mount", *how, str(self._place)], capture_output=True, check=False)

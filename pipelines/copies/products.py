@@ -16,7 +16,7 @@ import torch
 from schemas.embeddings import similarity
 
 _AT_ONCE = 1 << 12
-"""Pairs computed anew together: few enough to stay in the cache."""
+"""Vectors, or pairs of them, that are worked on together: few enough to stay in the cache."""
 
 _UNIT = {torch.bfloat16: 2**-8, torch.float32: 2**-24}
 """How far a number is off by being rounded to this format, as a share of it, at most."""
@@ -51,10 +51,10 @@ class Product:
 
     def __init__(self, vectors: Factor, others: Factor) -> None:
         self._vectors, self._others = vectors, others
-        one, two = vectors, others
-        self._unit = _UNIT[one.rounded.dtype]
-        lost = one.lost * two.longest + (one.longest + one.lost) * two.lost  # Cauchy and Schwarz
-        summed = one.exact.shape[1] * _UNIT[torch.float32] * (one.longest + one.lost) * (two.longest + two.lost)
+        self._unit = _UNIT[vectors.rounded.dtype]
+        longest = vectors.longest + vectors.lost
+        lost = vectors.lost * others.longest + longest * others.lost  # Cauchy and Schwarz
+        summed = vectors.exact.shape[1] * _UNIT[torch.float32] * longest * (others.longest + others.lost)
         self._inner = lost + 2 * summed
 
     def off(self, cosine: Cosine) -> Cosine:

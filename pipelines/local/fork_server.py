@@ -71,7 +71,7 @@ def fork(environment: Mapping[str, str]) -> Forked | None:
 
 
 @contextlib.contextmanager
-def forking(share: Callable[[], None] = lambda: None) -> Iterator[None]:
+def forking(share: Callable[[], None]) -> Iterator[None]:
     """A fork server for as long as the block runs, where this process can have one: on Linux, and before any thread.
 
     Args:

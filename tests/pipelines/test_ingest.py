@@ -19,7 +19,7 @@ import pytest
 from pipelines.ingest import main
 from schemas.folder import Folder
 from schemas.pair_shards import read_pictures
-from tests.conftest import ROOT, Job, SmallDisk, hashes, jsonl, run_job, until
+from tests.conftest import ROOT, Job, SmallDisk, hashes, jsonl, run_job
 from tests.server import Web
 
 EVERY = ("--number_sample_per_shard", "7")
@@ -127,7 +127,7 @@ def test_stopped_by_terminate(links: Path, coco_web: Web, whole: dict, tmp_path:
     out = tmp_path / "out"
     with coco_web.holding():
         job = Job("pipelines.ingest", *flags(links, coco_web, out, "--processes_count", 2, "--timeout", 60))
-        until(lambda: bool(list(out.glob("*_stats.json"))) or job.process.poll() is not None)
+        job.until_a_unit_is_done(out)
         job.process.terminate()
         ended = job.ended(timeout=20)
     assert 130 == ended.returncode
@@ -360,7 +360,7 @@ def test_folder_in_use(links: Path, coco_web: Web, tmp_path: Path, capsys: pytes
     out = tmp_path / "out"
     with coco_web.holding():
         job = Job("pipelines.ingest", *flags(links, coco_web, out, "--processes_count", 1, "--timeout", 60))
-        until(lambda: bool(list(out.glob("*_stats.json"))) or job.process.poll() is not None)
+        job.until_a_unit_is_done(out)
         assert 2 == main(flags(links, coco_web, out))
         assert "another run is at work in this folder" in capsys.readouterr().err
     assert 0 == job.ended().returncode

@@ -58,7 +58,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 def begun(pictures: Web, out: Path) -> tuple[Job, list[psutil.Process], psutil.Process]:
     """A command that has finished a unit, all its processes, and its fork server."""
     job = Job("pipelines.ingest", *flags(pictures, out, 2))
-    until(lambda: bool(list(out.glob("*_stats.json"))) or job.process.poll() is not None)
+    job.until_a_unit_is_done(out)
     command = psutil.Process(job.process.pid)
     (server,) = command.children()
     return job, command.children(recursive=True), server

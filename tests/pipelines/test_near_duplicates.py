@@ -69,19 +69,12 @@ def test_search_over_many_blocks() -> None:
 
 
 @pytest.mark.parametrize("fast", [True, False])
-@given(
-    seed=st.integers(0, 2**32), dimension=st.sampled_from([8, 64, 512]), spread=st.floats(0, 8), odd=st.booleans(),
-)  # fmt: skip
-def test_no_product_is_off_by_more_than_it_says(
-    fast: bool, seed: int, dimension: int, spread: float, odd: bool
-) -> None:
-    """Whatever the components, also where bfloat16 always rounds the same way: both must be among the candidates."""
+@given(seed=st.integers(0, 2**32), dimension=st.sampled_from([8, 64, 254, 512]), spread=st.floats(0, 8))
+def test_no_product_is_off_by_more_than_it_says(fast: bool, seed: int, dimension: int, spread: float) -> None:
+    """Whatever the components; where all are 1 / sqrt(254), bfloat16 rounds each of them by nearly all it can."""
     rng = np.random.default_rng(seed)
-    vectors, others = (rng.lognormal(0, spread, (n, dimension)) for n in (9, 7))
-    if odd:  # just above a number of eight bits, by just less than half of what the last of them is worth
-        vectors, others = (np.exp2(np.floor(np.log2(each))) * (1 + 2**-8 - 2**-12) for each in (vectors, others))
-    else:
-        vectors, others = vectors * rng.choice([-1, 1], vectors.shape), others * rng.choice([-1, 1], others.shape)
+    vectors, others = (rng.lognormal(0, spread, (n, dimension)) * rng.choice([-1, 1], (n, dimension)) for n in (9, 7))
+    vectors[:2] = others[:2] = 1
     vectors, others = (
         (each / np.linalg.norm(each, axis=1, keepdims=True)).astype(np.float32) for each in (vectors, others)
     )
