@@ -32,11 +32,11 @@ import pyarrow as pa
 import torch
 
 from benchmarks.record import RESULTS, record, spread
-from dalle.edits import EDITS
-from dalle.embedders import Embedder, load_detector
-from dalle.embedders.precision import fast_dtype
-from dalle.images import decode
-from dalle.resize import resize
+from dalle.detectors import Embedder, load_detector
+from dalle.detectors.precision import fast_dtype
+from dalle.pictures.edits import EDITS
+from dalle.pictures.images import decode
+from dalle.pictures.resize import resize
 from pipelines.copies.embedding import REFERENCE_TABLE
 from pipelines.copies.within.cells import CELLS_EACH, centres, nearest_cells, number_of_cells
 from pipelines.stages.embed import embed

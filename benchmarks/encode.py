@@ -25,8 +25,8 @@ import tyro
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.record import record, spread
-from dalle.dvae import DVAE, DVAEConfig
-from dalle.image_encoders import DVAEEncoder, device_found
+from dalle.dvae.image_encoders import DVAEEncoder, device_found
+from dalle.dvae.network import DVAE, DVAEConfig
 
 GFLOP = 272.3
 SIDE = 4096

@@ -30,7 +30,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.record import record, spread
-from dalle.images import decode
+from dalle.pictures.images import decode
 from schemas.folder import Folder
 from schemas.pair_shards import read_pictures
 from schemas.shards import read_tar
@@ -186,8 +186,8 @@ def psnr(a: Path, b: Path) -> dict[str, float]:
 
 def dct_psnr(folder: Path, names: list[str]) -> dict[str, float]:
     """Between our DCT-scaled decoding and full decoding, both shrunk to 256 pixels."""
-    from dalle.images import open_picture
-    from dalle.resize import decoded_size_needed, resize
+    from dalle.pictures.images import open_picture
+    from dalle.pictures.resize import decoded_size_needed, resize
 
     values = []
     for name in names[:150]:

@@ -3,7 +3,7 @@
     python benchmarks/near_duplicates.py
 
 References: the COCO and Flickr8k originals, 12 Kodak photographs and 500 CUB birds. Queries: an edited copy of
-every COCO and Flickr8k original for each kind of edit in `dalle.edits` (strengths take turns), the copies that
+every COCO and Flickr8k original for each kind of edit in `dalle.pictures.edits` (strengths take turns), the copies that
 other people made (`neardup/`), and distractors: the other CUB birds, plain and edited, the "different picture of
 the same kind" pairs of `neardup/`, and drawn pictures. Every pair of a query and a reference is a prediction; as in
 `pipelines.dedup`, a detector looks at references through the views that it names, and the best one counts.
@@ -34,12 +34,13 @@ import cv2
 import numpy as np
 import tyro
 
-from dalle import drawn_textures, scenes
-from dalle.edits import EDITS, Pixels
-from dalle.embedders import embed_all, load_detector
-from dalle.embedders.views import VIEWS
-from dalle.images import open_picture
-from dalle.overlays import picture_in_picture, side_by_side
+from dalle import scenes
+from dalle.detectors import embed_all, load_detector
+from dalle.detectors.views import VIEWS
+from dalle.pictures import drawn_textures
+from dalle.pictures.edits import EDITS, Pixels
+from dalle.pictures.images import open_picture
+from dalle.pictures.overlays import picture_in_picture, side_by_side
 
 DATA = Path(os.environ.get("DALLE_TEST_DATA", Path(__file__).parents[1] / "../shared/data"))
 PEERS = ("fastdup", "dhash")

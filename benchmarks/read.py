@@ -3,8 +3,8 @@
     python benchmarks/read.py
 
 Examples with random codes (the worst case for compression) and COCO's captions, in shards of 10,000, are read in one
-process by `dalle.batches` and by webdataset with its own decoders and the same padding, in turn, five times. Then
-bytes per example, and the tokenizer beside the plain `tokenizers` library. Writes results/read.json.
+process by `dalle.reading.batches` and by webdataset with its own decoders and the same padding, in turn, five times.
+Then bytes per example, and the tokenizer beside the plain `tokenizers` library. Writes results/read.json.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import pyarrow as pa
 
 from benchmarks.record import record, spread
-from dalle import tokenizer
-from dalle.batches import Batches
-from dalle.example_shards import ExampleShards
+from dalle.reading.batches import Batches
+from dalle.reading.example_shards import ExampleShards
+from dalle.text import tokenizer
 from schemas.examples import EXAMPLES, IMAGE_LENGTH, TEXT_LENGTH, write_examples
 from schemas.folder import Folder, Staging
 from schemas.manifest import MANIFEST, Counts, Marker, manifest

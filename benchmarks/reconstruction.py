@@ -24,12 +24,12 @@ import torch
 import tyro
 from PIL import Image
 
-from dalle.dvae import BUILTIN, DVAE, load
-from dalle.dvae_bf16 import BF16DVAE
-from dalle.dvae_run import centre
-from dalle.fidelity import psnr, ssim
-from dalle.folder_batches import picture_files
-from dalle.training import perplexity
+from dalle.dvae.bf16 import BF16DVAE
+from dalle.dvae.network import BUILTIN, DVAE, load
+from dalle.dvae.run import centre
+from dalle.evaluation.fidelity import psnr, ssim
+from dalle.reading.folder_batches import picture_files
+from dalle.training.steps import perplexity
 
 DATA = Path(os.environ.get("DALLE_TEST_DATA", Path(__file__).parents[1] / "../shared/data"))
 SIDE = 256

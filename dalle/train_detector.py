@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from dalle.detector import Detector, DetectorConfig, load, save
-from dalle.detector_pairs import Pictures, batch, read_pictures
-from dalle.thumbnails import thumbnail
+from dalle.detectors.learning_pairs import Pictures, batch, read_pictures
+from dalle.detectors.network import Detector, DetectorConfig, load, save
+from dalle.detectors.thumbnails import thumbnail
 
 PHOTOS = Path(os.environ.get("DALLE_TEST_DATA", "../shared/data")) / "train_photos"
 

@@ -20,13 +20,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dalle import checkpoint
-from dalle.bound import RelaxedBound
-from dalle.dvae import DVAE, load, save
-from dalle.dvae_options import SIZES, TrainOptions
-from dalle.dvae_run import Run, go_on
+from dalle.dvae.bound import RelaxedBound
+from dalle.dvae.network import DVAE, load, save
+from dalle.dvae.options import SIZES, TrainOptions
+from dalle.dvae.run import Run, go_on
 from dalle.flags import parse
-from dalle.training import joined, seed_everything, speak
+from dalle.training import checkpoint
+from dalle.training.steps import joined, seed_everything, speak
 from schemas import sample
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, read_manifest

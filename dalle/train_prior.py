@@ -2,10 +2,10 @@
 
     python -m dalle.train_prior tiny --input_folder examples --output_folder prior
 
-reads the dataset that `pipelines.encode` left through `dalle.batches` and says what the loss was and has become; it
-exits with 1 if that is not less. Without any arguments it takes the sample's examples. In the output folder are
-`log.jsonl` and `tensorboard/` (the loss and its parts) and `checkpoints/` (the weights, with the fingerprints of the
-vocabulary and the dVAE they are for).
+reads the dataset that `pipelines.encode` left through `dalle.reading.batches` and says what the loss was and has
+become; it exits with 1 if that is not less. Without any arguments it takes the sample's examples. In the output folder
+are `log.jsonl` and `tensorboard/` (the loss and its parts) and `checkpoints/` (the weights, with the fingerprints of
+the vocabulary and the dVAE they are for).
 
 This is the beginning of the paper's training, not yet the whole: two layers of dense attention, one process, a
 constant step size after a warm-up, no running average, tokens without BPE dropout, and no going on after an
@@ -26,13 +26,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dalle import checkpoint
-from dalle.batches import Batch, Batches
-from dalle.example_shards import ExampleShards
 from dalle.flags import parse
-from dalle.prior import Prior, PriorConfig, weighted
-from dalle.prior_options import SIZES, TrainPriorOptions
-from dalle.training import Log, Stepper, device_of, seed_everything, speak
+from dalle.prior.network import Prior, PriorConfig, weighted
+from dalle.prior.options import SIZES, TrainPriorOptions
+from dalle.reading.batches import Batch, Batches
+from dalle.reading.example_shards import ExampleShards
+from dalle.training import checkpoint
+from dalle.training.steps import Log, Stepper, device_of, seed_everything, speak
 from schemas import sample
 
 BETAS = (0.9, 0.96)

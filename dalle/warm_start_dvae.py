@@ -25,14 +25,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dalle.bound import Objective, likelihood
-from dalle.dvae import DVAE, Conv2d, save
-from dalle.dvae_options import SIZES, TrainOptions
-from dalle.dvae_run import Run, go_on
+from dalle.dvae.bound import Objective, likelihood
+from dalle.dvae.logit_laplace import map_pixels
+from dalle.dvae.network import DVAE, Conv2d, save
+from dalle.dvae.options import SIZES, TrainOptions
+from dalle.dvae.relaxation import Seed
+from dalle.dvae.run import Run, go_on
 from dalle.flags import parse
-from dalle.logit_laplace import map_pixels
-from dalle.relaxation import Seed
-from dalle.training import joined, seed_everything
+from dalle.training.steps import joined, seed_everything
 
 PULL = 20.0
 """Nats of likelihood that a nat beyond the bound costs: more than one is ever worth."""

@@ -5,8 +5,8 @@
 leaves in `examples/`, for every shard of the input, `00000.parquet` (key, uid, captions, text_tokens, image_codes,
 crop_boxes; one row for every kept pair) and `00000_stats.json`, with --output_format webdataset also `00000.tar`, and
 at last `manifest.json`, which names vocabulary, dVAE, precision and crops. The same command goes on where it was
-interrupted. `dalle.batches` reads the folder; `python -m pipelines.audit examples --input_folder clean` encodes a
-sample of it again and draws a contact sheet. Without --input_folder and --output_folder it takes the sample's clean
+interrupted. `dalle.reading.batches` reads the folder; `python -m pipelines.audit examples --input_folder clean` encodes
+a sample of it again and draws a contact sheet. Without --input_folder and --output_folder it takes the sample's clean
 pairs, and the vocabulary learnt from them if there is one.
 """
 
@@ -22,8 +22,8 @@ from typing import Any, Literal
 import apache_beam as beam
 import torch
 
-from dalle import tokenizer
-from dalle.image_encoders import EncoderPrecision, ImageEncoder, device_found, load_encoder
+from dalle.dvae.image_encoders import EncoderPrecision, ImageEncoder, device_found, load_encoder
+from dalle.text import tokenizer
 from pipelines import output, run
 from pipelines.encoding import Encode, one_thread
 from pipelines.options import no_change_of_bytes

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from dalle.image_encoders import EncoderPrecision, ImageEncoder, load_encoder
-from dalle.images import decode
-from dalle.tokenizer import Tokenizer
+from dalle.dvae.image_encoders import EncoderPrecision, ImageEncoder, load_encoder
+from dalle.pictures.images import decode
+from dalle.text.tokenizer import Tokenizer
 from pipelines.plan import Unit
 from pipelines.stages.encode_images import Crops, crops_of, encode_views
 from pipelines.units import Done, Note

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dalle import tokenizer
-from dalle.image_encoders import load_encoder
+from dalle.dvae.image_encoders import load_encoder
+from dalle.text import tokenizer
 from pipelines.encoding import one_thread
 from pipelines.stages.encode_again import compare, contact_sheet, draw_sample
 from pipelines.stages.encode_images import crops_of, encode_views

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dalle import tokenizer
+from dalle.text import tokenizer
 from pipelines import output, run
 from pipelines.caption_streams import Captions, OfDataset, OfLists
 from pipelines.caption_streams import sample as draw

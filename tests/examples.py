@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from dalle import tokenizer
-from dalle.resize import encode
+from dalle.pictures.resize import encode
+from dalle.text import tokenizer
 from schemas.examples import examples_schema, write_examples
 from schemas.folder import Folder, Staging
 from schemas.manifest import MANIFEST, Counts, Marker, manifest

@@ -9,9 +9,10 @@ from pathlib import Path
 import cv2
 import pytest
 
-from dalle import dvae, scenes, tokenizer, train_dvae, train_prior
-from dalle.batches import Batches
-from dalle.example_shards import ExampleShards
+from dalle import dvae, scenes, train_dvae, train_prior
+from dalle.reading.batches import Batches
+from dalle.reading.example_shards import ExampleShards
+from dalle.text import tokenizer
 from pipelines import audit, dedup, encode, ingest, vocab
 from schemas.folder import Folder
 from schemas.manifest import read_manifest

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from dalle.embedders import Embedder
+from dalle.detectors import Embedder
 from schemas.embeddings import DETECTOR_FILE, read_vectors
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from dalle.embedders import Embedder, load_detector
+from dalle.detectors import Embedder, load_detector
 from pipelines.copies.duplicates import ReferenceSet
 from pipelines.copies.earlier import TABLE, Earlier
 from pipelines.copies.references import Reference

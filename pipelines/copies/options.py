@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from dalle.embedders import Embedder
+from dalle.detectors import Embedder
 from pipelines.copies.references import Given
 from pipelines.options import no_change_of_bytes
 from schemas.folder import Folder

@@ -10,8 +10,8 @@ from typing import Any
 import apache_beam as beam
 import torch
 
-from dalle.embedders import Embedder
-from dalle.embedders.precision import fast_dtype
+from dalle.detectors import Embedder
+from dalle.detectors.precision import fast_dtype
 from pipelines import output, run
 from pipelines.copies.cleaning import Clean
 from pipelines.copies.comparing import FINDINGS, VECTORS, Compare

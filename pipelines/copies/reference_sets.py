@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dalle.embedders import Embedder
+from dalle.detectors import Embedder
 from pipelines.copies.comparing import FINDINGS, REFERENCES, nearest_name
 from pipelines.copies.earlier import Earlier, earlier_embeddings
 from pipelines.copies.embedding import EmbedReferences, reference_units, take_over, write_references

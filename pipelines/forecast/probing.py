@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from dalle.epoch_order import draws
+from dalle.reading.epoch_order import draws
 from pipelines.collect import Collect
 from pipelines.plan import narrowest_types, parse_columns
 from pipelines.record import Record

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from dalle.edits import EDITS
-from dalle.resize import resize
+from dalle.pictures.edits import EDITS
+from dalle.pictures.resize import resize
 
 _AS: dict[str, tuple[str, dict[str, int]]] = {
     "jpg": ("JPEG", {}),

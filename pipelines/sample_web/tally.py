@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from dalle.images import decode
+from dalle.pictures.images import decode
 from pipelines.sample_web.making import SampleWeb
 from pipelines.sample_web.pictures import thumbnail, thumbnail_distance
 from pipelines.sample_web.troubles import TROUBLES, Trouble

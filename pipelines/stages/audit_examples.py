@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dalle.ragged import Column
+from dalle.reading.ragged import Column
 from pipelines.audit_files import audit_columns, audit_files, audit_marker
 from schemas.examples import CODES, TEXT_LENGTH, examples_schema
 from schemas.folder import Folder

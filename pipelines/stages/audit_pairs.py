@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dalle.images import UndecodableImage, decode
+from dalle.pictures.images import UndecodableImage, decode
 from pipelines.audit_files import all_are_files, audit_columns, audit_files, audit_marker
 from schemas.folder import Folder
 from schemas.manifest import Counts

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dalle.colour import from_channels
-from dalle.images import MAX_PIXELS, Picture, UndecodableImage, open_picture
-from dalle.resize import EncodeFormat, ResizeMode, decoded_size_needed, encode, resize
+from dalle.pictures.colour import from_channels
+from dalle.pictures.images import MAX_PIXELS, Picture, UndecodableImage, open_picture
+from dalle.pictures.resize import EncodeFormat, ResizeMode, decoded_size_needed, encode, resize
 from schemas.reasons import NotKept
 
 _EXTENSION = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}

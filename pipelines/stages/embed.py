@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from dalle.embedders import Embedder, embed_all
-from dalle.embedders.views import VIEWS
-from dalle.images import UndecodableImage, open_picture
-from dalle.overlays import Pixels
+from dalle.detectors import Embedder, embed_all
+from dalle.detectors.views import VIEWS
+from dalle.pictures.images import UndecodableImage, open_picture
+from dalle.pictures.overlays import Pixels
 
 
 def embed(detector: Embedder, pictures: Iterable[tuple[str, bytes]], views: tuple[str, ...] = ("whole",)) -> np.ndarray:
@@ -18,7 +18,7 @@ def embed(detector: Embedder, pictures: Iterable[tuple[str, bytes]], views: tupl
     Args:
         detector: what makes them.
         pictures: where each is, for messages, and its bytes.
-        views: what is looked at, by the names of `dalle.embedders.views`.
+        views: what is looked at, by the names of `dalle.detectors.views`.
 
     Returns:
         [N, V, D] float32 of unit length.

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 
-from dalle.images import decode
+from dalle.pictures.images import decode
 from schemas.folder import Folder
 from schemas.manifest import Counts
 from schemas.pair_shards import read_pictures

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dalle.augment import Pixels, cut, draw_crops
-from dalle.image_encoders import ImageEncoder
+from dalle.dvae.image_encoders import ImageEncoder
+from dalle.pictures.augment import Pixels, cut, draw_crops
 
 RESOLUTION = 256
 CROP_POLICY = "listing-2"

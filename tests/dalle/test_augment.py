@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dalle.augment import cut, draw_crops, dvae_view, enlarge, enlarged_size, shrink_area
+from dalle.pictures.augment import cut, draw_crops, dvae_view, enlarge, enlarged_size, shrink_area
 
 SIDES = st.integers(1, 900)
 SEEDS = st.integers(0, 2**32)

@@ -16,11 +16,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dalle.augment import dvae_view
-from dalle.batches import Batch, Batches, Reading
-from dalle.epoch_order import EpochOrder, draws
-from dalle.example_shards import ExampleShards
-from dalle.pair_shards import PairShards
+from dalle.pictures.augment import dvae_view
+from dalle.reading.batches import Batch, Batches, Reading
+from dalle.reading.epoch_order import EpochOrder, draws
+from dalle.reading.example_shards import ExampleShards
+from dalle.reading.pair_shards import PairShards
 from tests.examples import CODES, WORDS, example_rows, write_dataset, write_pictures
 
 COUNTS = (9, 4, 0, 13, 1, 6)

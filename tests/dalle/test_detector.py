@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from dalle import detector_pairs, drawn_textures
-from dalle.detector import Detector, DetectorConfig, fold, load, save
-from dalle.thumbnails import thumbnail
+from dalle.detectors import learning_pairs
+from dalle.detectors.network import Detector, DetectorConfig, fold, load, save
+from dalle.detectors.thumbnails import thumbnail
+from dalle.pictures import drawn_textures
 from dalle.train_detector import Run, TrainOptions, crowding, info_nce, train
 
 torch.set_num_threads(1)  # the networks here are too small to be shared
@@ -138,15 +139,15 @@ def test_drawn_pictures_are_the_same_for_everybody_and_different_from_one_anothe
 def test_no_photograph_is_twice_in_a_batch(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two pictures of a batch count as different, so they must be."""
     seen: list[int] = []
-    monkeypatch.setattr(detector_pairs, "pair", lambda pictures, photo, side, rng: seen.append(photo) or np.zeros(1))
-    detector_pairs.batch(detector_pairs.read_pictures(photos, 32, 0, 0), 32, 16, (0, 0))
+    monkeypatch.setattr(learning_pairs, "pair", lambda pictures, photo, side, rng: seen.append(photo) or np.zeros(1))
+    learning_pairs.batch(learning_pairs.read_pictures(photos, 32, 0, 0), 32, 16, (0, 0))
     assert sorted(seen) == list(range(16))
 
 
 def test_a_batch_is_a_function_of_seed_and_step(photos: Path) -> None:
     """So training can go on after an interruption, with any number of workers."""
-    pictures = detector_pairs.read_pictures(photos, 44, 4, 0)
-    one, same, other = (detector_pairs.batch(pictures, 32, 6, (0, step)) for step in (5, 5, 6))
+    pictures = learning_pairs.read_pictures(photos, 44, 4, 0)
+    one, same, other = (learning_pairs.batch(pictures, 32, 6, (0, step)) for step in (5, 5, 6))
     assert one.shape == (2, 6, 32, 32, 3)
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
@@ -155,7 +156,7 @@ def test_a_batch_is_a_function_of_seed_and_step(photos: Path) -> None:
 def test_a_folder_without_photographs_is_one_clear_sentence(tmp_path: Path) -> None:
     """Where, what is wrong, what to do."""
     with pytest.raises(ValueError, match="holds no JPEG files; --train_photos names the folder"):
-        detector_pairs.read_pictures(tmp_path, 32, 0, 0)
+        learning_pairs.read_pictures(tmp_path, 32, 0, 0)
 
 
 # How it learns
@@ -183,7 +184,7 @@ def test_a_short_run_lowers_the_loss(options: TrainOptions) -> None:
     """On the same batch again and again."""
     run = Run(options)
     views = torch.from_numpy(
-        detector_pairs.batch(detector_pairs.read_pictures(options.train_photos, 44, 8, 0), 32, 8, (0, 0))
+        learning_pairs.batch(learning_pairs.read_pictures(options.train_photos, 44, 8, 0), 32, 8, (0, 0))
     )
     losses = [run.learn(views)["contrast"] for _ in range(25)]
     assert losses[-1] < 0.5 * losses[0]

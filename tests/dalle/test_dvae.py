@@ -10,12 +10,12 @@ import torch
 from torch.nn import functional as F
 
 from dalle import dvae as dvae_module
-from dalle.bound import RelaxedBound
-from dalle.dvae import DVAE, Decoder, DVAEConfig, Encoder, join, load, save
-from dalle.dvae_bf16 import BF16DVAE, halve
-from dalle.dvae_options import ScheduleOptions
-from dalle.logit_laplace import map_pixels
-from dalle.relaxation import relax
+from dalle.dvae.bf16 import BF16DVAE, halve
+from dalle.dvae.bound import RelaxedBound
+from dalle.dvae.logit_laplace import map_pixels
+from dalle.dvae.network import DVAE, Decoder, DVAEConfig, Encoder, join, load, save
+from dalle.dvae.options import ScheduleOptions
+from dalle.dvae.relaxation import relax
 
 CONFIG = DVAEConfig(vocab_size=96, encoder_n_hid=16, decoder_n_hid=8, n_init=12, n_blk_per_group=2)
 RELEASED = json.loads(Path(__file__).with_name("released_state_dict.json").read_text())

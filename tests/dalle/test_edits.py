@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dalle.edits import EDITS, SINGLE
-from dalle.overlays import picture_in_picture, side_by_side
+from dalle.pictures.edits import EDITS, SINGLE
+from dalle.pictures.overlays import picture_in_picture, side_by_side
 
 CASES = [(name, strength) for name, edit in EDITS.items() for strength in edit.strengths]
 

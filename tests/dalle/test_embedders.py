@@ -11,11 +11,11 @@ import open_clip
 import pytest
 import torch
 
-from dalle import drawn_textures
-from dalle.detector import Detector, DetectorConfig, save
-from dalle.edits import EDITS
-from dalle.embedders import Embedder, embed_all, load_detector
-from dalle.embedders.builtin import WEIGHTS, Builtin
+from dalle.detectors import Embedder, embed_all, load_detector
+from dalle.detectors.builtin import WEIGHTS, Builtin
+from dalle.detectors.network import Detector, DetectorConfig, save
+from dalle.pictures import drawn_textures
+from dalle.pictures.edits import EDITS
 
 torch.set_num_threads(1)
 trained = pytest.mark.skipif(
@@ -194,7 +194,7 @@ def test_missing_builtin_weights_are_one_clear_sentence(tmp_path: Path) -> None:
 def test_importing_the_module_loads_no_torch() -> None:
     """Nor does a detector that needs none."""
     program = (
-        "import sys; from dalle.embedders import load_detector; load_detector('phash'); print('torch' in sys.modules)"
+        "import sys; from dalle.detectors import load_detector; load_detector('phash'); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dalle.fidelity import psnr, ssim
+from dalle.evaluation.fidelity import psnr, ssim
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (16, 18, 3)).astype(np.uint8)

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from dalle.images import UndecodableImage, decode, open_picture
+from dalle.pictures.images import UndecodableImage, decode, open_picture
 from dalle.scenes import compose, draw
 from pipelines.sample_web import pictures
 
@@ -347,7 +347,7 @@ def test_nasty_files_need_little_memory(data: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from dalle.images import UndecodableImage, decode
+from dalle.pictures.images import UndecodableImage, decode
 for file in sorted(Path(sys.argv[1]).iterdir()):
     try:
         decode(file.read_bytes())

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dalle.logit_laplace import logit_laplace_loss, map_pixels, reconstruct, unmap_pixels
+from dalle.dvae.logit_laplace import logit_laplace_loss, map_pixels, reconstruct, unmap_pixels
 
 LOCATIONS = st.floats(-3, 3)
 LOG_SCALES = st.floats(-3, 1)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dalle import checkpoint, train_prior
-from dalle.prior import Prior, PriorConfig, weighted
+from dalle import train_prior
+from dalle.prior.network import Prior, PriorConfig, weighted
+from dalle.training import checkpoint
 from tests.examples import WORDS, write_dataset
 
 CONFIG = PriorConfig(vocab_size=20, image_vocab_size=30, text_length=6, codes=16, layers=2, heads=2, head_size=8)

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dalle.dvae import Decoder, Encoder, join, load_released
-from dalle.logit_laplace import map_pixels
-from dalle.released import read_state_dict
+from dalle.dvae.logit_laplace import map_pixels
+from dalle.dvae.network import Decoder, Encoder, join, load_released
+from dalle.dvae.released import read_state_dict
 from tests.server import Web
 
 dall_e = pytest.importorskip("dall_e", reason="the PyPI package DALL-E 0.1 is not installed", exc_type=ImportError)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dalle.colour import from_channels
-from dalle.images import open_picture
-from dalle.resize import EncodeFormat, ResizeMode, decoded_size_needed, encode, resize
+from dalle.pictures.colour import from_channels
+from dalle.pictures.images import open_picture
+from dalle.pictures.resize import EncodeFormat, ResizeMode, decoded_size_needed, encode, resize
 from dalle.scenes import compose, draw
 
 sides = st.integers(1, 300)

@@ -13,8 +13,8 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dalle import tokenizer
-from dalle.tokenizer import Tokenizer
+from dalle.text import tokenizer
+from dalle.text.tokenizer import Tokenizer
 from schemas.examples import TEXT_LENGTH, TEXT_VOCABULARY
 from tests.conftest import ROOT
 
@@ -61,7 +61,7 @@ def test_the_same_captions_give_the_same_bytes() -> None:
     """In any order and in another process; fewer merges than asked for make a smaller vocabulary."""
     learnt = tokenizer.train(SENTENCES, 300)
     assert learnt.content == tokenizer.train(reversed(SENTENCES), 300).content
-    code = f"from dalle import tokenizer; import hashlib; print(hashlib.sha256(tokenizer.train({SENTENCES!r}, 300).content).hexdigest())"
+    code = f"from dalle.text import tokenizer; import hashlib; print(hashlib.sha256(tokenizer.train({SENTENCES!r}, 300).content).hexdigest())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert hashlib.sha256(learnt.content).hexdigest() == found.stdout.strip()
     assert 300 >= tokenizer.train(SENTENCES).vocab_size > 256

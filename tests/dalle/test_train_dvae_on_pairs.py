@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dalle import train_dvae
-from dalle.dvae import load
+from dalle.dvae.network import load
 from tests.examples import write_pictures
 
 TINY = [

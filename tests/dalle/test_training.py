@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from dalle import checkpoint
-from dalle.dvae import DVAEConfig, load
-from dalle.dvae_options import SIZES, ScheduleOptions, TrainOptions
-from dalle.folder_batches import FolderBatches
+from dalle.dvae.network import DVAEConfig, load
+from dalle.dvae.options import SIZES, ScheduleOptions, TrainOptions
+from dalle.reading.folder_batches import FolderBatches
 from dalle.train_dvae import main, train
-from dalle.training import Average, Cosine, Log, Ranks, Stepper, perplexity
+from dalle.training import checkpoint
+from dalle.training.steps import Average, Cosine, Log, Ranks, Stepper, perplexity
 from tests.conftest import ROOT
 
 UPDATES = 12

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from dalle.edits import EDITS
-from dalle.images import decode
+from dalle.pictures.edits import EDITS
+from dalle.pictures.images import decode
 from dalle.scenes import compose, draw
 from pipelines.dedup import main
 from pipelines.ingest import main as ingest

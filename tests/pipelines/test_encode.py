@@ -17,11 +17,12 @@ import torch
 import webdataset
 from PIL import Image
 
-from dalle import dvae, scenes, tokenizer
-from dalle.augment import cut, draw_crops
-from dalle.batches import Batches
-from dalle.example_shards import ExampleShards
-from dalle.images import decode
+from dalle import dvae, scenes
+from dalle.pictures.augment import cut, draw_crops
+from dalle.pictures.images import decode
+from dalle.reading.batches import Batches
+from dalle.reading.example_shards import ExampleShards
+from dalle.text import tokenizer
 from pipelines import audit, encode, ingest, vocab
 from pipelines.review_examples import ReviewOptions, review
 from pipelines.stages.encode_images import encode_views
@@ -314,7 +315,7 @@ def test_vocabulary_of_lists(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
 def test_a_folder_as_released(tmp_path: Path) -> None:
     """encoder.pkl and decoder.pkl saved by OpenAI's package; bfloat16 on what has it."""
     dall_e = pytest.importorskip("dall_e", reason="the PyPI package DALL-E 0.1 is not installed", exc_type=ImportError)
-    from dalle.image_encoders import load_encoder
+    from dalle.dvae.image_encoders import load_encoder
 
     torch.manual_seed(0)
     size = {"n_hid": 8, "n_blk_per_group": 1, "vocab_size": 32}

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from dalle import scenes
-from dalle.batches import Batches
-from dalle.example_shards import ExampleShards
+from dalle.reading.batches import Batches
+from dalle.reading.example_shards import ExampleShards
 from pipelines import audit, dedup, encode, ingest, vocab
 from pipelines.stages.open_local import open_local
 from schemas.folder import Folder

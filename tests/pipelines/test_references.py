@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dalle.embedders.phash import PHash
+from dalle.detectors.phash import PHash
 from dalle.scenes import compose, draw
 from pipelines.copies.earlier import earlier_embeddings
 from pipelines.copies.references import Given, find_references

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dalle import checkpoint, dvae, scenes, train_dvae
+from dalle import dvae, scenes, train_dvae
+from dalle.training import checkpoint
 from pipelines import audit, encode, ingest, vocab
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, read_manifest

@@ -109,7 +109,7 @@ def test_thumbnails_tell_turned_pictures() -> None:
     """The measure by which pixels are judged sees a turn and not a re-encoding."""
     import cv2
 
-    from dalle.images import decode
+    from dalle.pictures.images import decode
     from dalle.scenes import compose, draw
     from pipelines.sample_web.pictures import encoded, thumbnail
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dalle.edits import EDITS
-from dalle.embedders import load_detector
-from dalle.embedders.phash import PHash
-from dalle.images import decode
+from dalle.detectors import load_detector
+from dalle.detectors.phash import PHash
+from dalle.pictures.edits import EDITS
+from dalle.pictures.images import decode
 from dalle.scenes import compose, draw
 from pipelines.audit import main as audit
 from pipelines.copies.components import join

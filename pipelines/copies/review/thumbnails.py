@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dalle.images import open_picture
-from dalle.resize import encode, resize
+from dalle.pictures.images import open_picture
+from dalle.pictures.resize import encode, resize
 
 RUNGS = (
     (256, 80, 5_500),

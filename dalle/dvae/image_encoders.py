@@ -1,0 +1,138 @@
+"""What turns pictures into codes, by name: a dVAE, or a user's own encoder behind two methods.
+
+builtin            the small dVAE that comes with the package (the default)
+openai             the released one, 97.6 million weights, downloaded once
+PATH               a file that `dalle.train_dvae` left, or a folder with encoder.pkl and decoder.pkl as released
+MODULE:FUNCTION    a function of yours, without arguments, that gives an `ImageEncoder`
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import urllib.request
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from dalle.dvae.bf16 import BF16DVAE
+from dalle.dvae.network import (
+    BUILTIN,
+    DVAE,
+    OPENAI_DECODER,
+    OPENAI_ENCODER,
+    Decoder,
+    Encoder,
+    join,
+    load,
+    load_released,
+)
+from schemas.whole_file import whole_file
+
+EncoderPrecision = Literal["fp32", "bf16"]
+NAMES = "builtin, openai, a file, a folder with encoder.pkl and decoder.pkl, or MODULE:FUNCTION"
+
+
+class ImageEncoder(Protocol):
+    """What an encoder offers; a taming VQGAN needs a dozen lines around it.
+
+    One that also has `decode`, [B, n] int64 codes to [B, 3, H, W] float32 in [0, 1], is shown on contact sheets; one
+    that has `vocab_size` is held to it.
+    """
+
+    def encode(self, images: Tensor) -> Tensor:
+        """[B, 3, 256, 256] uint8 RGB to [B, ...] int64 codes below 65,536, row-major; the same number each time."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Changes when what codes mean would."""
+        ...
+
+
+class DVAEEncoder:
+    """A dVAE in the asked precision, on the asked device."""
+
+    def __init__(self, network: DVAE, precision: EncoderPrecision, device: str) -> None:
+        self._fingerprint = network.fingerprint()
+        network = network.to(device).eval().requires_grad_(False)
+        self._device = device
+        self._network: Any = network
+        if precision == "bf16":
+            self._network = BF16DVAE(network)
+        elif device == "cuda":
+            network.to(memory_format=torch.channels_last)
+        self.vocab_size = network.config.vocab_size
+
+    def encode(self, images: Tensor) -> Tensor:
+        """[B, 3, 256, 256] uint8 to [B, 32, 32] int64."""
+        return self._network.encode(images.to(self._device)).cpu()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """[B, n] int64 to [B, 3, 8h, 8w] float32 in [0, 1], where n = h w and h = w."""
+        side = round(codes[0].numel() ** 0.5)
+        return self._network.decode(codes.view(len(codes), side, side).to(self._device)).cpu()
+
+    def fingerprint(self) -> str:
+        """Of sizes and weights."""
+        return self._fingerprint
+
+
+def device_found() -> str:
+    """`cuda` where there is a GPU, `cpu` elsewhere."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_encoder(name: str = "builtin", precision: EncoderPrecision = "fp32", device: str = "cpu") -> ImageEncoder:
+    """An encoder by its name.
+
+    Raises:
+        ValueError: if there is none of that name, or its weights cannot be read.
+    """
+    if ":" in name and "/" not in name:
+        return _users_own(name)
+    if name == "openai":
+        return DVAEEncoder(load_pair(_downloaded(OPENAI_ENCODER), _downloaded(OPENAI_DECODER)), precision, device)
+    path = BUILTIN if name == "builtin" else Path(name)
+    if not path.exists():
+        what = "the weights that come with the package are missing" if name == "builtin" else "is not there"
+        raise ValueError(f"--dvae {name}: {what} ({path.name}); expected {NAMES}")
+    network = load_pair(path / "encoder.pkl", path / "decoder.pkl") if path.is_dir() else load(path)
+    return DVAEEncoder(network, precision, device)
+
+
+def load_pair(encoder: Path, decoder: Path) -> DVAE:
+    """The dVAE of two files as OpenAI released them; the pickles in them are read, never executed."""
+    first, second = load_released(str(encoder)), load_released(str(decoder))
+    if not isinstance(first, Encoder) or not isinstance(second, Decoder):
+        raise ValueError(f"{encoder} and {decoder}: expected an encoder and a decoder, in this order")
+    return join(first, second)
+
+
+def _users_own(name: str) -> ImageEncoder:
+    module, _, function = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), function)()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"--dvae {name}: {error}; expected {NAMES}") from None
+    missing = [method for method in ("encode", "fingerprint") if not callable(getattr(made, method, None))]
+    if missing:
+        raise ValueError(f"--dvae {name}: what it gives has no method {missing[0]}; see {__name__}.ImageEncoder")
+    return made
+
+
+def _downloaded(address: str) -> Path:
+    """A released file, kept in the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dalle-pipelines"
+    path = cache / address.rpartition("/")[2]
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        try:
+            with whole_file(path) as unfinished:
+                urllib.request.urlretrieve(address, unfinished)  # noqa: S310 (https, one of two constants)
+        except OSError as error:
+            raise ValueError(
+                f"--dvae openai: {address} cannot be had ({error}); give a folder with the files"
+            ) from None
+    return path

@@ -1,0 +1,1 @@
+"""Shards, or folders of pictures, to batches of a training, each example at a place that can be worked out."""

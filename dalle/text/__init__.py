@@ -1,0 +1,1 @@
+"""Captions as text tokens. Importing it loads neither torch nor Beam."""

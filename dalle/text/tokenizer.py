@@ -1,0 +1,153 @@
+"""Captions to text tokens and back: byte-level BPE on lower-cased text (Ramesh et al. 2021, §2.2).
+
+    tokenizer = load()
+    tokenizer.encode("A red boat.")                       # [65, 1209, 3401, 14]
+    tokenizer.decode(tokenizer.encode("A red boat."))     # "a red boat."
+
+The file is the JSON of the Hugging Face `tokenizers` library, which reads it as it is; lower-casing is part of it.
+Tokens are entries of the vocabulary only: what fills up a text of fewer than 256 tokens is the reader's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from schemas.examples import TEXT_LENGTH, TEXT_VOCABULARY
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are processes
+
+BUILTIN = Path(__file__).parents[1] / "weights" / "vocabulary.json"
+FILE = "vocabulary.json"
+"""What a folder that `pipelines.vocab` left calls it."""
+
+
+class Tokenizer:
+    """A vocabulary and how it is used."""
+
+    def __init__(self, content: bytes, where: str = "the vocabulary") -> None:
+        """From the library's JSON.
+
+        Raises:
+            ValueError: if it is not a byte-level BPE vocabulary of at most 16,384 entries.
+        """
+        try:
+            self._library = tokenizers.Tokenizer.from_str(content.decode())
+            model = json.loads(content)["model"]
+            kind, entries = model["type"], model["vocab"]
+        except Exception as error:  # noqa: BLE001  the library raises Exception itself
+            raise ValueError(f"{where}: not a vocabulary in the JSON of `tokenizers` ({error})") from None
+        if kind != "BPE" or not 0 < len(entries) <= TEXT_VOCABULARY:
+            raise ValueError(
+                f"{where}: is a {kind} of {len(entries)} entries, expected byte-level BPE of at most "
+                f"{TEXT_VOCABULARY}; make one with python -m pipelines.vocab"
+            )
+        self.content = content
+        self._entries: dict[str, int] = entries
+        self._pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
+
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[bytes]]:
+        return Tokenizer, (self.content,)
+
+    @property
+    def vocab_size(self) -> int:
+        """Entries; tokens are below it."""
+        return len(self._entries)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of entries and merges: the same for the same tokens, however the JSON is laid out."""
+        said = json.dumps([self._entries, self._pairs], sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    def lower(self, text: str) -> str:
+        """The text as it comes back from `decode`."""
+        return str(self._library.normalizer.normalize_str(text))
+
+    def encode(self, text: str) -> list[int]:
+        """All tokens of a text, however many."""
+        return list(self._library.encode(text, add_special_tokens=False).ids)
+
+    def encode_captions(self, captions: Sequence[str]) -> tuple[list[list[int]], int]:
+        """The first 256 tokens of each caption, and how many captions were cut."""
+        found = [each.ids for each in self._library.encode_batch_fast(list(captions), add_special_tokens=False)]
+        return [ids[:TEXT_LENGTH] for ids in found], sum(len(ids) > TEXT_LENGTH for ids in found)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text; a character that was cut in the middle becomes U+FFFD."""
+        return str(self._library.decode(list(map(int, tokens)), skip_special_tokens=False))
+
+    def encode_with_dropout(self, text: str, dropout: float, rng: np.random.Generator) -> list[int]:
+        """All tokens of a text, where each possible merge is passed over with a probability (BPE dropout).
+
+        The library's own dropout cannot be seeded. At 0 this is `encode`; at 1 every byte is a token.
+
+        Source: Provilkov et al. 2020 (arXiv 1910.13267), algorithm 1; 0.1 in Ramesh et al. 2021, App. B.
+        """
+        words = self._library.pre_tokenizer.pre_tokenize_str(self.lower(text))
+        return [self._entries[piece] for word, _ in words for piece in self._merged(word, dropout, rng)]
+
+    @cached_property
+    def _ranks(self) -> dict[tuple[str, str], int]:
+        return {(left, right): rank for rank, (left, right) in enumerate(self._pairs)}
+
+    def _merged(self, word: str, dropout: float, rng: np.random.Generator) -> list[str]:
+        """Merge the pair that was learnt first, leftmost of its like, until none is left or all were passed over."""
+        pieces = list(word)
+        while True:
+            pairs = enumerate(itertools.pairwise(pieces))
+            found = [(rank, i) for i, pair in pairs if (rank := self._ranks.get(pair)) is not None]
+            if dropout and found:
+                kept = rng.random(len(found)) >= dropout
+                found = [candidate for candidate, keep in zip(found, kept, strict=True) if keep]
+            if not found:
+                return pieces
+            _, i = min(found)
+            pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
+
+
+def load(path: str | os.PathLike[str] = BUILTIN) -> Tokenizer:
+    """The tokenizer of a vocabulary file, or of a folder that `pipelines.vocab` left; a path or an fsspec URL.
+
+    Raises:
+        ValueError: if it is none.
+        OSError: if it is not there.
+    """
+    where = str(path)
+    if not where.endswith(".json"):
+        where = f"{where.rstrip('/')}/{FILE}"
+    with fsspec.open(where, "rb") as file:
+        return Tokenizer(file.read(), where)
+
+
+def train(captions: Iterable[str], vocab_size: int = TEXT_VOCABULARY) -> Tokenizer:
+    """Learn a vocabulary; only the words of the captions and their counts are held in memory.
+
+    The same captions give the same bytes, in any order. Where they give fewer merges than asked for, the vocabulary
+    is smaller.
+
+    Raises:
+        ValueError: if not even the 256 bytes have room.
+    """
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    if not len(alphabet) <= vocab_size <= TEXT_VOCABULARY:
+        raise ValueError(f"vocab_size is {vocab_size}, expected {len(alphabet)} to {TEXT_VOCABULARY}")
+    library = tokenizers.Tokenizer(models.BPE())
+    library.normalizer = normalizers.Lowercase()
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, initial_alphabet=alphabet, min_frequency=2, show_progress=False, special_tokens=[]
+    )
+    library.train_from_iterator(captions, trainer)
+    return Tokenizer(library.to_str(pretty=True).encode() + b"\n")

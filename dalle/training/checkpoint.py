@@ -1,0 +1,94 @@
+"""Where a training stands, on disk: written in one piece or not at all, read without running anything.
+
+A checkpoint is one safetensors file, `00012000.safetensors`: the tensors of any tree of dicts, lists and numbers by
+their place in it, and the rest of the tree as JSON in the file's header.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from schemas.whole_file import whole_file
+
+KEEP = 2
+"""Older checkpoints are deleted: one may be read while the next is written."""
+
+
+def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
+    """Write the checkpoint of a step and delete old ones.
+
+    Args:
+        folder: made if need be.
+        step: how many updates are done.
+        tree: dicts, lists, tuples, strings, numbers, None and tensors; keys are strings or whole numbers.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{step:08d}.safetensors"
+    tensors: dict[str, Tensor] = {}
+    rest = json.dumps(_split(tree, "", tensors))
+    with whole_file(path) as unfinished:
+        safetensors.torch.save_file(tensors, unfinished, {"tree": rest})
+    for old in list(_all(folder))[:-KEEP]:
+        old.unlink()
+    return path
+
+
+def latest(folder: Path) -> Path | None:
+    """The checkpoint of the most updates, if there is one."""
+    return max(_all(folder), default=None)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The tree that `save` was given; tuples come back as lists, tensors contiguous and on the processor.
+
+    Raises:
+        ValueError: if the file is no checkpoint.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            rest = json.loads((file.metadata() or {})["tree"])
+            return _join(rest, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: is no checkpoint of ours ({error!r}); delete it to go on from another") from None
+
+
+def like(value: Tensor, model: Tensor) -> Tensor:
+    """The value on the device and with the strides of another tensor: sums in another order are other sums."""
+    return torch.empty_like(model, dtype=value.dtype).copy_(value)
+
+
+def _all(folder: Path) -> Iterator[Path]:
+    return iter(sorted(path for path in folder.glob("*.safetensors") if re.fullmatch(r"\d{8,}", path.stem)))
+
+
+def _split(node: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    """The tree as JSON, with its tensors taken out and named."""
+    if isinstance(node, Tensor):
+        tensors[place] = node.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return {"tensor": place}
+    if isinstance(node, dict):
+        return {"dict": [[key, _split(value, f"{place}/{key}", tensors)] for key, value in node.items()]}
+    if isinstance(node, (list, tuple)):
+        return [_split(value, f"{place}/{index}", tensors) for index, value in enumerate(node)]
+    if node is None or isinstance(node, (str, bool, int, float)):
+        return node
+    raise TypeError(f"{place} is a {type(node).__name__}, expected a tensor, a number, a string or a tree of them")
+
+
+def _join(node: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(node, list):
+        return [_join(value, tensors) for value in node]
+    if not isinstance(node, dict):
+        return node
+    if "tensor" in node:
+        return tensors[node["tensor"]]
+    return {key: _join(value, tensors) for key, value in node["dict"]}
