@@ -13,9 +13,9 @@ COPY schemas schemas
 COPY dalle dalle
 COPY pipelines pipelines
 RUN pip install --no-cache-dir --constraint constraints.txt . \
-    && python -c "import pipelines.collect, pipelines.cleaning, pipelines.encoding"
+    && python -c "import pipelines.work.collect, pipelines.cleaning, pipelines.work.encoding"
 
-# As on this machine: two malloc heaps a worker (pipelines/run.py), one thread for each computation.
+# As on this machine: two malloc heaps a worker (pipelines/running/command.py), one thread for each computation.
 ENV MALLOC_ARENA_MAX=2 OMP_NUM_THREADS=1
 
 # The entry point stays Beam's: /opt/apache/beam/boot, also with --worker_pool for a sidecar beside a task manager.

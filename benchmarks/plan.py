@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.record import record, spread
 
 if TYPE_CHECKING:
-    from pipelines.plan import Unit
+    from pipelines.lists.slices import Unit
     from schemas.manifest import Marker
 
 ROWS = (250_000, 500_000, 1_000_000, 2_000_000, 10_000_000)
@@ -63,9 +63,10 @@ def make_list(path: Path, rows: int) -> None:
 
 def plan_once(source: str) -> None:
     """In a process of its own: what the driver does, but for the work; prints seconds, sizes and peak memory."""
-    from pipelines import ingest, output
+    from pipelines import ingest
     from pipelines.lists import ListOptions, open_source
-    from pipelines.plan import PLAN, make_plan
+    from pipelines.lists.slices import PLAN, make_plan
+    from pipelines.running import output
     from schemas.folder import Folder
     from schemas.manifest import MANIFEST, marker_name
 

@@ -22,11 +22,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from pipelines import run
-from pipelines.output import RECIPE
-from pipelines.review_examples import ReviewOptions, review
-from pipelines.stages.audit_examples import audit_examples
-from pipelines.stages.audit_pairs import audit_pairs
+from pipelines.auditing.audit_examples import audit_examples
+from pipelines.auditing.audit_pairs import audit_pairs
+from pipelines.auditing.review_examples import ReviewOptions, review
+from pipelines.running import command
+from pipelines.running.output import RECIPE
 from schemas import sample
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST, Counts, check_manifest, marker_name, read_manifest
@@ -67,7 +67,7 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
     counts = Counts.of_json(manifest["counts"])
     what = f"{len(manifest['shards'])} shards, {counts.rows:,} rows, {counts.kept:,} kept"
     print(f"{folder}: {what}, {faults} fault{'' if faults == 1 else 's'}")
-    return run.FAILED if faults else run.OK
+    return command.FAILED if faults else command.OK
 
 
 def _of_sample(options: AuditOptions) -> AuditOptions:
@@ -123,7 +123,7 @@ def _faults(task: tuple[Folder, str, Mapping[str, Any], Mapping[str, Any]]) -> l
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return run.main("pipelines.audit", __doc__ or "", AuditOptions, audit, argv)
+    return command.main("pipelines.audit", __doc__ or "", AuditOptions, audit, argv)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipelines import output, run, sample_web
+from pipelines import sample_web
 from pipelines.copies.embedding import detector
 from pipelines.copies.options import DedupOptions, decisions_of, thresholds_of
 from pipelines.copies.overlap import SetSummary, join_findings
@@ -32,9 +32,10 @@ from pipelines.copies.passes import Passes
 from pipelines.copies.reference_sets import embed_sets, find_sets
 from pipelines.copies.review import PAGE, write_page
 from pipelines.copies.within import finding
-from pipelines.plan import Unit
-from pipelines.report import print_report
-from pipelines.units import undone
+from pipelines.lists.slices import Unit
+from pipelines.running import command, output
+from pipelines.running.report import print_report
+from pipelines.running.units import undone
 from schemas.folder import ROOMS, Folder
 from schemas.lock import only_run
 from schemas.manifest import Counts, read_manifest
@@ -76,7 +77,7 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
         )
         counts, summaries = _clean(passes)
     _report(passes, counts, summaries, time.monotonic() - begun)
-    return run.OK
+    return command.OK
 
 
 def _clean(passes: Passes) -> tuple[Counts, list[SetSummary]]:
@@ -121,7 +122,7 @@ def _dedup_sample(options: DedupOptions, flags: list[str]) -> int:
         ),
         flags,
     )
-    if code == run.OK:
+    if code == command.OK:
         pairs, clean = Folder(PAIRS), Folder(CLEAN)
         sample_web.print_tally(web, clean)
         sample_web.print_recall(web, pairs, clean)
@@ -154,7 +155,7 @@ def _say_within(passes: Passes, counts: Counts) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return run.main("pipelines.dedup", __doc__ or "", DedupOptions, dedup, argv)
+    return command.main("pipelines.dedup", __doc__ or "", DedupOptions, dedup, argv)
 
 
 if __name__ == "__main__":

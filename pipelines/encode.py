@@ -24,15 +24,15 @@ import torch
 
 from dalle.dvae.image_encoders import EncoderPrecision, ImageEncoder, device_found, load_encoder
 from dalle.text import tokenizer
-from pipelines import output, run
-from pipelines.encoding import Encode, one_thread
-from pipelines.options import no_change_of_bytes
-from pipelines.output import Recipe
-from pipelines.plan import Unit
-from pipelines.progress import progress
-from pipelines.report import human_bytes, print_report
+from pipelines.lists.slices import Unit
+from pipelines.running import command, output
+from pipelines.running.options import no_change_of_bytes
+from pipelines.running.output import Recipe
+from pipelines.running.progress import progress
+from pipelines.running.report import human_bytes, print_report
+from pipelines.running.units import DoUnits, undone
 from pipelines.stages.encode_images import CROP_POLICY, RESOLUTION
-from pipelines.units import DoUnits, undone
+from pipelines.work.encoding import Encode, one_thread
 from schemas import sample
 from schemas.folder import Folder
 from schemas.lock import only_run
@@ -107,13 +107,13 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
         if start.finished:
             print(f"{folder}: is finished already, nothing to do", file=sys.stderr)
             output.tidy(folder)
-            return run.OK
+            return command.OK
         output.begin(folder, recipe, start)
         units = recipe.units(*_units(parent))
         _run(folder, undone(folder, units), DoUnits(work, folder), options, flags)
         counts, markers = output.finish(folder, recipe, units)
     _report(folder, counts, markers, time.monotonic() - begun)
-    return run.OK
+    return command.OK
 
 
 def _encode_sample(options: EncodeOptions, flags: list[str]) -> int:
@@ -194,7 +194,7 @@ def _run(folder: Folder, todo: list[Unit], do_units: DoUnits, options: EncodeOpt
         return
     cores = torch.cuda.device_count() if torch.cuda.is_available() else len(os.sched_getaffinity(0))
     processes = options.processes_count or cores
-    with progress(folder, todo, "encode"), run.pipeline(flags, min(processes, len(todo))) as p:
+    with progress(folder, todo, "encode"), command.pipeline(flags, min(processes, len(todo))) as p:
         (
             p
             | "shards of pairs" >> beam.Create(todo)
@@ -217,7 +217,7 @@ def _report(folder: Folder, counts: Counts, markers: list[Marker], seconds: floa
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return run.main("pipelines.encode", __doc__ or "", EncodeOptions, encode, argv)
+    return command.main("pipelines.encode", __doc__ or "", EncodeOptions, encode, argv)
 
 
 if __name__ == "__main__":

@@ -25,20 +25,20 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from pipelines import output, run
-from pipelines.collect import Collect, CollectAgain
 from pipelines.fetching.options import FetchOptions
 from pipelines.forecast import Machine, draw, forecast, print_forecast, probe
 from pipelines.lists import ListOptions, open_source
-from pipelines.options import no_change_of_bytes, options_json
-from pipelines.output import IncrementalMode, Recipe
-from pipelines.plan import Unit, make_plan
-from pipelines.progress import progress
-from pipelines.report import human_bytes, print_failures, print_report
+from pipelines.lists.slices import Unit, make_plan
+from pipelines.running import command, output
+from pipelines.running.options import no_change_of_bytes, options_json
+from pipelines.running.output import IncrementalMode, Recipe
+from pipelines.running.progress import progress
+from pipelines.running.report import human_bytes, print_failures, print_report
+from pipelines.running.units import DoUnits, undone
 from pipelines.stages.decode import PictureOptions
 from pipelines.stages.filter import FilterOptions, load_models
 from pipelines.stages.verify_hash import HashOptions
-from pipelines.units import DoUnits, undone
+from pipelines.work.collect import Collect, CollectAgain
 from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.manifest import Counts, Marker, fingerprint, versions
@@ -124,7 +124,7 @@ def ingest(options: IngestOptions, flags: list[str]) -> int:
         else:
             counts, markers = _collect(folder, options, flags)
     _report(folder, counts, markers, time.monotonic() - begun)
-    return run.OK
+    return command.OK
 
 
 def _ingest_sample(options: IngestOptions, flags: list[str]) -> int:
@@ -180,7 +180,7 @@ def _plan(options: IngestOptions, what: str) -> int:
         fetching=options.fetching,
     )
     print_forecast(forecast(found, machine), what)
-    return run.OK
+    return command.OK
 
 
 def _collect(folder: Folder, options: IngestOptions, flags: list[str]) -> tuple[Counts, list[Marker]]:
@@ -229,7 +229,7 @@ def _run(folder: Folder, todo: list[Unit], do_units: DoUnits, options: IngestOpt
     if not todo:
         return
     processes = options.processes_count or len(os.sched_getaffinity(0))
-    with progress(folder, todo, "ingest"), run.pipeline(flags, min(processes, len(todo))) as p:
+    with progress(folder, todo, "ingest"), command.pipeline(flags, min(processes, len(todo))) as p:
         (
             p
             | "units of the list" >> beam.Create(todo)
@@ -290,7 +290,7 @@ def _share(options: IngestOptions) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return run.main("pipelines.ingest", __doc__ or "", IngestOptions, ingest, argv, _share)
+    return command.main("pipelines.ingest", __doc__ or "", IngestOptions, ingest, argv, _share)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from dalle.text import tokenizer
-from pipelines import output, run
-from pipelines.caption_streams import Captions, OfDataset, OfLists
-from pipelines.caption_streams import sample as draw
-from pipelines.options import no_change_of_bytes, options_json
-from pipelines.output import Recipe
+from pipelines.captions.caption_streams import Captions, OfDataset, OfLists
+from pipelines.captions.caption_streams import sample as draw
+from pipelines.running import command, output
+from pipelines.running.options import no_change_of_bytes, options_json
+from pipelines.running.output import Recipe
 from schemas import sample
 from schemas.examples import TEXT_VOCABULARY
 from schemas.folder import Folder
@@ -80,7 +80,7 @@ def vocab(options: VocabOptions, flags: list[str]) -> int:
         start = output.start(folder, recipe, options.incremental_mode)
         if start.finished and folder.exists(tokenizer.FILE):
             print(f"{folder}: is finished already, nothing to do", file=sys.stderr)
-            return run.OK
+            return command.OK
         if start.notice:
             print(start.notice, file=sys.stderr)
         output.begin(folder, recipe, start)
@@ -90,7 +90,7 @@ def vocab(options: VocabOptions, flags: list[str]) -> int:
         said = {**recipe.options, "entries": learnt.vocab_size, "vocabulary": learnt.fingerprint}
         output.finish(folder, replace(recipe, options=said), [])
     print(f"  vocabulary: {folder.path(tokenizer.FILE)}")
-    return run.OK
+    return command.OK
 
 
 def _vocab_of_sample(options: VocabOptions, flags: list[str]) -> int:
@@ -119,7 +119,7 @@ def _learn(captions: Captions, options: VocabOptions) -> tokenizer.Tokenizer:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return run.main("pipelines.vocab", __doc__ or "", VocabOptions, vocab, argv)
+    return command.main("pipelines.vocab", __doc__ or "", VocabOptions, vocab, argv)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def test_stages_and_jobs_stand_alone(module: str, path: Path) -> None:
         ("dalle.scenes", ["torch", "apache_beam"]),
         ("dalle.pictures.edits", ["torch", "apache_beam"]),
         ("dalle.text.tokenizer", ["torch", "apache_beam"]),
-        ("pipelines.collect", ["torch"]),
+        ("pipelines.work.collect", ["torch"]),
         ("schemas.shards", ["torch", "apache_beam"]),
     ],
 )

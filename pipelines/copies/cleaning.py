@@ -14,9 +14,9 @@ from pipelines.copies.comparing import FINDINGS, VECTORS, denied_name
 from pipelines.copies.within.groups import DECIDED_BY
 from pipelines.copies.within.numbering import Numbering
 from pipelines.copies.within.runs import Runs
-from pipelines.plan import Unit
+from pipelines.lists.slices import Unit
+from pipelines.running.units import Done, Note
 from pipelines.stages.decide import EXACT
-from pipelines.units import Done, Note
 from schemas.embeddings import METADATA, embeddings_name, metadata_name, read_some_vectors, similarity
 from schemas.folder import FileRecord, Folder, Staging
 from schemas.manifest import Counts

@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.copies.duplicates import ReferenceSet
 from pipelines.copies.embedding import read_references
-from pipelines.copies.products import Factor
-from pipelines.plan import Unit
+from pipelines.lists.slices import Unit
+from pipelines.running.units import Done, Note
 from pipelines.stages.decide import EXACT, Copy, decide
 from pipelines.stages.near_duplicates import most_alike, search
-from pipelines.units import Done, Note
+from pipelines.vectors.duplicates import ReferenceSet
+from pipelines.vectors.products import Factor
 from schemas.embeddings import embeddings_name, read_vectors
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts

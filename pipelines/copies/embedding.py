@@ -12,12 +12,12 @@ import pyarrow as pa
 import torch
 
 from dalle.detectors import Embedder, load_detector
-from pipelines.copies.duplicates import ReferenceSet
 from pipelines.copies.earlier import TABLE, Earlier
 from pipelines.copies.references import Reference
-from pipelines.plan import Unit
+from pipelines.lists.slices import Unit
+from pipelines.running.units import Done, Note
 from pipelines.stages.embed import embed
-from pipelines.units import Done, Note
+from pipelines.vectors.duplicates import ReferenceSet
 from schemas.embeddings import DETECTOR_FILE, embeddings_name, read_vectors, write_vectors
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts, fingerprint

@@ -8,7 +8,7 @@ from typing import Literal
 
 from dalle.detectors import Embedder
 from pipelines.copies.references import Given
-from pipelines.options import no_change_of_bytes
+from pipelines.running.options import no_change_of_bytes
 from schemas.folder import Folder
 from schemas.matches import Decisions, read_decisions
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from pipelines.copies.cleaning import denylist_name
 from pipelines.copies.comparing import FINDINGS, REFERENCES, matches_name, nearest_name
-from pipelines.copies.duplicates import ReferenceSet
 from pipelines.copies.embedding import read_references
+from pipelines.vectors.duplicates import ReferenceSet
 from schemas.folder import Folder, Staging
 from schemas.manifest import Marker
 from schemas.matches import DENYLIST, MATCHES, NEAREST, Decisions

@@ -12,7 +12,6 @@ import torch
 
 from dalle.detectors import Embedder
 from dalle.detectors.precision import fast_dtype
-from pipelines import output, run
 from pipelines.copies.cleaning import Clean
 from pipelines.copies.comparing import FINDINGS, VECTORS, Compare
 from pipelines.copies.embedding import EmbedPairs, say_detector
@@ -21,10 +20,11 @@ from pipelines.copies.reference_sets import ReferenceSetOnDisk
 from pipelines.copies.review import Reviewed
 from pipelines.copies.within.finding import Asked, read_copies
 from pipelines.copies.within.numbering import Numbering
-from pipelines.output import Recipe
-from pipelines.plan import Unit
-from pipelines.progress import progress
-from pipelines.units import DoUnits, undone
+from pipelines.lists.slices import Unit
+from pipelines.running import command, output
+from pipelines.running.output import Recipe
+from pipelines.running.progress import progress
+from pipelines.running.units import DoUnits, undone
 from schemas.folder import Folder
 from schemas.lock import LOCKS
 from schemas.manifest import Counts, ancestor, fingerprint, versions
@@ -61,7 +61,7 @@ class Passes:
         todo = undone(folder, units)
         if todo:
             processes = self.options.processes_count or len(os.sched_getaffinity(0))
-            with progress(folder, todo, what), run.pipeline(self.flags, min(processes, len(todo))) as p:
+            with progress(folder, todo, what), command.pipeline(self.flags, min(processes, len(todo))) as p:
                 p | "units" >> beam.Create(todo) | "spread them" >> beam.Reshuffle() | what >> beam.ParDo(do_units)
         output.check_all_done(folder, units)
         if folder is not self.folder:

@@ -12,8 +12,8 @@ from pipelines.copies.comparing import FINDINGS, REFERENCES, nearest_name
 from pipelines.copies.earlier import Earlier, earlier_embeddings
 from pipelines.copies.embedding import EmbedReferences, reference_units, take_over, write_references
 from pipelines.copies.references import Given, Reference, find_references, sha256_of
-from pipelines.plan import Unit
-from pipelines.units import DoUnits
+from pipelines.lists.slices import Unit
+from pipelines.running.units import DoUnits
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, marker_name
 

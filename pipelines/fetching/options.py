@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from pipelines.fetching.addresses import AddressPolicy
-from pipelines.options import no_change_of_bytes, words_of
+from pipelines.running.options import no_change_of_bytes, words_of
 
 Downloader = Literal["builtin", "img2dataset"]
 AGENT = "dalle-pipelines"

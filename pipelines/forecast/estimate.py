@@ -22,7 +22,7 @@ from pipelines.fetching.options import FetchOptions
 from pipelines.fetching.slots import has_limit
 from pipelines.forecast.intervals import Estimate, mean, resampled, share
 from pipelines.forecast.probing import SEED, Probed
-from pipelines.rows import host_of
+from pipelines.lists.rows import host_of
 from schemas.folder import HashingFile
 from schemas.pair_shards import OutputFormat
 from schemas.pairs import SUCCESS, ledger_schema

@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from dalle.reading.epoch_order import draws
-from pipelines.collect import Collect
-from pipelines.plan import narrowest_types, parse_columns
-from pipelines.record import Record
-from pipelines.rows import ROWS
+from pipelines.lists.rows import ROWS
+from pipelines.lists.slices import narrowest_types, parse_columns
 from pipelines.stages.filter import filter_captions
+from pipelines.work.collect import Collect
+from pipelines.work.record import Record
 from schemas.pair_shards import sample_json
 from schemas.shards import index_digits, sample_key, sample_size
 
@@ -41,7 +41,7 @@ class Drawn:
     """Rows of a list drawn at random."""
 
     table: pa.Table
-    """Batches as `pipelines.rows` has them, in the order of the list."""
+    """Batches as `pipelines.lists.rows` has them, in the order of the list."""
     numbers: np.ndarray
     """[n] int64: where each stands in the list, from 0."""
     rows: int

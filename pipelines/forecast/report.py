@@ -12,7 +12,7 @@ from rich.text import Text
 from pipelines.forecast.estimate import Forecast
 from pipelines.forecast.intervals import Estimate
 from pipelines.forecast.probing import LEAST, MOST, SHARE
-from pipelines.report import human_bytes
+from pipelines.running.report import human_bytes
 from schemas.reasons import REASONS
 
 _LEFT = {

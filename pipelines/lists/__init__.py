@@ -2,7 +2,7 @@
 
     source = lists.open_source(ListOptions(url_list="cc3m/*.tsv", dataset="cc3m"))
     source.inputs()          # name and sha256 of each file, for the manifest
-    source.rows()            # batches of `pipelines.rows.ROWS` and the additional columns
+    source.rows()            # batches of `pipelines.lists.rows.ROWS` and the additional columns
 
 A layout known by name is a `Preset` in `presets`; everything else is read by its format in `formats`.
 """

@@ -1,7 +1,7 @@
 """Pictures that lie in shards already: img2dataset's folders and webdataset's tars.
 
 A row's place names the archive, offset and size, so that a worker reads just the picture's bytes; or the Parquet file,
-row and column (see `pipelines.rows.place_within`).
+row and column (see `pipelines.lists.rows.place_within`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipelines.lists.folder import EXTENSIONS
 from pipelines.lists.formats import as_text, open_parquet
 from pipelines.lists.options import ListOptions
-from pipelines.rows import JSON_TEXT, Row, batches, known_absent, place_within
+from pipelines.lists.rows import JSON_TEXT, Row, batches, known_absent, place_within
 
 _PICTURES = ("jpg", "png", "webp")
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipelines.lists.formats import as_text, comma_separated, lines, open_text
 from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.options import ListOptions
-from pipelines.rows import JSON_TEXT, Row, batches
+from pipelines.lists.rows import JSON_TEXT, Row, batches
 
 
 def coco(path: str, options: ListOptions, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:

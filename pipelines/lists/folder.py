@@ -15,7 +15,7 @@ import fsspec
 import pyarrow as pa
 
 from pipelines.lists.formats import as_text
-from pipelines.rows import Row, batches
+from pipelines.lists.rows import Row, batches
 
 CAPTIONS = "captions.jsonl"
 EXTENSIONS = frozenset(["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif"])

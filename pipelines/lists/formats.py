@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.lists.options import InputFormat, ListOptions
-from pipelines.rows import BATCH_ROWS, JSON_TEXT, Row, batches
+from pipelines.lists.rows import BATCH_ROWS, JSON_TEXT, Row, batches
 
 _LONGEST_FIELD = 1 << 20
 _DEEPEST = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.options import no_change_of_bytes, words_of
+from pipelines.running.options import no_change_of_bytes, words_of
 
 InputFormat = Literal[
     "txt", "csv", "tsv", "json", "jsonl", "parquet", "txt.gz", "csv.gz", "tsv.gz", "json.gz", "jsonl.gz"

@@ -26,7 +26,7 @@ from pipelines.lists.formats import (
 )
 from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.options import ListOptions
-from pipelines.rows import Row, batches
+from pipelines.lists.rows import Row, batches
 
 YFCC_COLUMNS = (
     *("line_number", "photo_id", "hash", "user_nsid", "user_nickname", "date_taken", "date_uploaded", "device"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.copies.duplicates import Found, ReferenceSet
+from pipelines.vectors.duplicates import Found, ReferenceSet
 from schemas.embeddings import similarity
 from schemas.matches import Decisions
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from pipelines.copies.components import join
-from pipelines.copies.products import Factor, Product
+from pipelines.vectors.components import join
+from pipelines.vectors.products import Factor, Product
 from schemas.embeddings import similarity
 
 _BLOCK = 256

@@ -12,8 +12,8 @@ import math
 import numpy as np
 import torch
 
-from pipelines.copies.duplicates import Found
-from pipelines.copies.products import Factor, Product
+from pipelines.vectors.duplicates import Found
+from pipelines.vectors.products import Factor, Product
 
 MOST = 10
 """References of a set that are kept for a picture."""

@@ -9,7 +9,7 @@ import fsspec
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from pipelines.rows import path_inside
+from pipelines.lists.rows import path_inside
 from schemas.reasons import NotKept
 
 
@@ -18,7 +18,7 @@ def open_local(
 ) -> Iterator[tuple[int, bytes, NotKept | None]]:
     """Read pictures, given as (index, place); in order, one result for each.
 
-    A place is a path in the folder, one of `pipelines.rows.place_within` or `known_absent`, or nothing.
+    A place is a path in the folder, one of `pipelines.lists.rows.place_within` or `known_absent`, or nothing.
     """
     pictures = _Pictures(folder)
     for index, place in links:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pipelines.options import words_of
-from pipelines.rows import ROWS
+from pipelines.lists.rows import ROWS
+from pipelines.running.options import words_of
 from schemas.pairs import LEDGER
 from schemas.reasons import NotKept
 

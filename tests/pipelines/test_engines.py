@@ -11,8 +11,9 @@ from distributed import LocalCluster
 from PIL import Image
 
 from dalle import scenes
-from pipelines import dedup, encode, ingest, output
-from pipelines.encoding import one_thread
+from pipelines import dedup, encode, ingest
+from pipelines.running import output
+from pipelines.work.encoding import one_thread
 from schemas.folder import Folder
 from tests.conftest import ROOT, hashes, run_job
 from tests.flink.cluster import Started, start_pool

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.flags import parse
 from pipelines.ingest import IngestOptions
-from pipelines.options import options_json
+from pipelines.running.flags import parse
+from pipelines.running.options import options_json
 
 
 def parsed(*flags: str) -> tuple[IngestOptions, list[str]]:

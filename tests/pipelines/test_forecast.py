@@ -20,9 +20,9 @@ from pipelines.forecast import Machine, draw, forecast
 from pipelines.forecast.estimate import Forecast
 from pipelines.forecast.intervals import Estimate, _student, mean, resampled, share
 from pipelines.forecast.probing import Drawn, Probed
-from pipelines.record import Record
-from pipelines.rows import ROWS, Row, batches
+from pipelines.lists.rows import ROWS, Row, batches
 from pipelines.stages.filter import Captions
+from pipelines.work.record import Record
 from schemas.folder import Folder
 from schemas.manifest import Counts, read_manifest
 from schemas.pair_shards import read_ledger

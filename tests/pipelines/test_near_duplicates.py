@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.copies.duplicates import Found, ReferenceSet
-from pipelines.copies.products import Factor, Product
 from pipelines.stages.decide import EXACT, PERSON, THRESHOLD, decide
 from pipelines.stages.near_duplicates import MOST, most_alike, search
+from pipelines.vectors.duplicates import Found, ReferenceSet
+from pipelines.vectors.products import Factor, Product
 from schemas.matches import Decisions
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.plan import PLAN, content_sha256, make_plan, read_slice
-from pipelines.rows import JSON_TEXT, ROWS, Row, batches
+from pipelines.lists.rows import JSON_TEXT, ROWS, Row, batches
+from pipelines.lists.slices import PLAN, content_sha256, make_plan, read_slice
 from schemas.folder import Folder
 
 rows = st.lists(st.tuples(st.text(max_size=20), st.lists(st.text(max_size=20), max_size=3)), min_size=1, max_size=60)

@@ -20,7 +20,6 @@ from dalle.pictures.edits import EDITS
 from dalle.pictures.images import decode
 from dalle.scenes import compose, draw
 from pipelines.audit import main as audit
-from pipelines.copies.components import join
 from pipelines.copies.within.cells import centres, nearest_cells, number_of_cells
 from pipelines.copies.within.groups import COPY, copies, groups, pairs_of
 from pipelines.copies.within.numbering import PICTURE, Numbering
@@ -30,6 +29,7 @@ from pipelines.dedup import main
 from pipelines.ingest import main as ingest
 from pipelines.stages.embed import embed
 from pipelines.stages.link_alike import link_alike
+from pipelines.vectors.components import join
 from schemas.folder import Folder, Staging
 from tests.conftest import Job, SmallDisk, hashes, run_job, write_jpeg
 from tests.pipelines.test_ingest import pool

@@ -17,8 +17,8 @@ from pipelines.copies.within.numbering import PICTURE, Numbering
 from pipelines.copies.within.runs import Runs, write_run
 from pipelines.copies.within.searching import SearchBucket, SearchCell, read_links
 from pipelines.copies.within.spreading import Spread, groups_of_shards, number_of_buckets
-from pipelines.plan import Unit
-from pipelines.units import DoUnits, Work
+from pipelines.lists.slices import Unit
+from pipelines.running.units import DoUnits, Work
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts, fingerprint
 from schemas.matches import EXACT_COPIES, WITHIN_SET, Decisions

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pipelines.copies.components import join
 from pipelines.copies.within.numbering import PICTURE
 from pipelines.copies.within.searching import LINK
+from pipelines.vectors.components import join
 
 COPY = [("number", "<i8"), ("kept", "<i8"), ("kept_row", "<i4"), ("decided_by", "i1")]
 """A picture that goes, the one that stays, its row among its shard's vectors, and which of `DECIDED_BY`."""

@@ -10,9 +10,9 @@ import numpy as np
 
 from pipelines.copies.within.numbering import PICTURE
 from pipelines.copies.within.runs import Runs
-from pipelines.plan import Unit
+from pipelines.lists.slices import Unit
+from pipelines.running.units import Done, Note
 from pipelines.stages.link_alike import link_alike
-from pipelines.units import Done, Note
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts
 from schemas.pairs import SUCCESS

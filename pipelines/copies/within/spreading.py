@@ -15,8 +15,8 @@ from pipelines.copies.comparing import denied_name
 from pipelines.copies.within.cells import nearest_cells, one_thread
 from pipelines.copies.within.numbering import PICTURE, Numbering
 from pipelines.copies.within.runs import Runs, write_run
-from pipelines.plan import Unit
-from pipelines.units import Done, Note
+from pipelines.lists.slices import Unit
+from pipelines.running.units import Done, Note
 from schemas.embeddings import embeddings_name, read_vectors
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts

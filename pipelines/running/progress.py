@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from pipelines.plan import Unit
-from pipelines.units import PROGRESS
+from pipelines.lists.slices import Unit
+from pipelines.running.units import PROGRESS
 from schemas.folder import Folder
 from schemas.manifest import Marker, marker_name
 

@@ -15,16 +15,16 @@ from typing import IO
 import pyarrow as pa
 
 from pipelines.fetching.options import FetchOptions
-from pipelines.plan import Unit, read_slice
-from pipelines.record import Record
-from pipelines.rows import ROWS, host_of
+from pipelines.lists.rows import ROWS, host_of
+from pipelines.lists.slices import Unit, read_slice
+from pipelines.running.units import Done, Note
 from pipelines.stages.decode import PictureOptions, to_stored
 from pipelines.stages.fetch import fetch
 from pipelines.stages.fetch_img2dataset import fetch_img2dataset
 from pipelines.stages.filter import Thresholds, filter_captions, image_problem, load_models
 from pipelines.stages.open_local import open_local
 from pipelines.stages.verify_hash import HashOptions
-from pipelines.units import Done, Note
+from pipelines.work.record import Record
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts
 from schemas.pair_shards import OutputFormat, extra_columns, read_ledger, read_pictures, write_pairs

@@ -11,9 +11,9 @@ import torch
 
 from dalle.dvae.image_encoders import load_encoder
 from dalle.text import tokenizer
-from pipelines.encoding import one_thread
-from pipelines.stages.encode_again import compare, contact_sheet, draw_sample
+from pipelines.auditing.encode_again import compare, contact_sheet, draw_sample
 from pipelines.stages.encode_images import crops_of, encode_views
+from pipelines.work.encoding import one_thread
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, read_manifest
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import apache_beam as beam
 
-from pipelines.plan import Unit
+from pipelines.lists.slices import Unit
 from schemas.folder import Folder, Staging
 from schemas.lock import only_worker
 from schemas.manifest import MANIFEST, Counts, Marker, fingerprint, marker_name

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from dalle.reading.ragged import Column
-from pipelines.audit_files import audit_columns, audit_files, audit_marker
+from pipelines.auditing.audit_files import audit_columns, audit_files, audit_marker
 from schemas.examples import CODES, TEXT_LENGTH, examples_schema
 from schemas.folder import Folder
 from schemas.manifest import Counts

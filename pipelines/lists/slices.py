@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.rows import JSON_TEXT, ROWS
+from pipelines.lists.rows import JSON_TEXT, ROWS
 from schemas.folder import Folder
 from schemas.shards import shard_digits, shard_name
 
@@ -61,7 +61,7 @@ def make_plan(
     """Write the slices of a list, or take those of an interrupted run that was made from the same list.
 
     Args:
-        rows: batches as `pipelines.rows` has them.
+        rows: batches as `pipelines.lists.rows` has them.
         folder: the output folder.
         identity: fingerprint of the list, how it is read and how it is cut.
         rows_per_unit: rows of each unit but the last.

@@ -16,9 +16,9 @@ import torch
 from dalle.dvae.image_encoders import EncoderPrecision, ImageEncoder, load_encoder
 from dalle.pictures.images import decode
 from dalle.text.tokenizer import Tokenizer
-from pipelines.plan import Unit
+from pipelines.lists.slices import Unit
+from pipelines.running.units import Done, Note
 from pipelines.stages.encode_images import Crops, crops_of, encode_views
-from pipelines.units import Done, Note
 from schemas.examples import examples_schema, write_examples
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dalle.pictures.images import UndecodableImage, decode
-from pipelines.audit_files import all_are_files, audit_columns, audit_files, audit_marker
+from pipelines.auditing.audit_files import all_are_files, audit_columns, audit_files, audit_marker
 from schemas.folder import Folder
 from schemas.manifest import Counts
 from schemas.pair_shards import PICTURES, sample_json

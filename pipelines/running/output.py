@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pipelines.plan import PLAN, Unit
-from pipelines.units import FAILED, PROGRESS, failure, read_markers, undone
+from pipelines.lists.slices import PLAN, Unit
+from pipelines.running.units import FAILED, PROGRESS, failure, read_markers, undone
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST, Counts, Marker, fingerprint, manifest, marker_name, read_manifest
 from schemas.reasons import REASONS

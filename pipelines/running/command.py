@@ -18,9 +18,9 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from rich.console import Console
 
 from pipelines import local
-from pipelines.flags import parse
-from pipelines.output import JobFailed
-from pipelines.units import one_line
+from pipelines.running.flags import parse
+from pipelines.running.output import JobFailed
+from pipelines.running.units import one_line
 from schemas.lock import FolderInUse
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, Any, Self
 
-from pipelines.rows import ROWS
+from pipelines.lists.rows import ROWS
 from pipelines.stages.filter import Captions
 from schemas.pairs import REFUSED, SUCCESS, uid
 from schemas.reasons import NotKept

@@ -1,0 +1,1 @@
+"""Around every job: its command, flags, output folder, units, progress and report."""

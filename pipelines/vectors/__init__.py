@@ -1,0 +1,1 @@
+"""Below the stages: products of many vectors, pairs of like ones, groups of linked ones."""
