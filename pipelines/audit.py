@@ -53,9 +53,7 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
     if options.folder is None:
         options = _of_sample(options)
     folder = Folder(options.folder or "")
-    manifest = read_manifest(folder)
-    if manifest["table"] not in ("pairs", "examples"):
-        raise ValueError(f"{folder}: its table is '{manifest['table']}', expected 'pairs' or 'examples'")
+    manifest = read_manifest(folder, table=("pairs", "examples"))
     check_manifest(folder, manifest)
     faults = 0
     found = [*_audit_folder(folder, manifest), *_audit_shards(folder, manifest, options.processes_count)]

@@ -55,9 +55,7 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
         raise ValueError("--reference is missing; say NAME=PATH of the pictures that must not be in the training data")
     begun = time.monotonic()
     pairs, folder = Folder(options.input_folder or ""), Folder(options.output_folder or "")
-    parent = read_manifest(pairs)
-    if parent["table"] != "pairs":
-        raise ValueError(f"{pairs}: its table is '{parent['table']}', expected 'pairs'")
+    parent = read_manifest(pairs, table="pairs")
     if pairs.root == folder.root:
         raise ValueError(f"{folder}: is the input; give another --output_folder")
     embedder = detector(options.detector)

@@ -89,9 +89,7 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
             return _encode_sample(options, flags)
         raise ValueError("--input_folder is missing; say which pairs become the examples in --output_folder")
     pairs = Folder(options.input_folder)
-    parent = read_manifest(pairs)
-    if parent["table"] != "pairs":
-        raise ValueError(f"{pairs}: its table is '{parent['table']}', expected 'pairs'")
+    parent = read_manifest(pairs, table="pairs")
     if not is_deduplicated(parent):
         print(f"{pairs}: was never deduplicated; a training will refuse the examples", file=sys.stderr)
     work = _work(pairs, options)

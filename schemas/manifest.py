@@ -211,23 +211,32 @@ def manifest(
     }
 
 
-def read_manifest(folder: Folder) -> dict[str, Any]:
+def read_manifest(folder: Folder, *, table: str | tuple[str, ...] = ()) -> dict[str, Any]:
     """The folder's manifest.
 
+    Args:
+        folder: a dataset.
+        table: what it must hold, such as `pairs`, or one of several; without it anything.
+
     Raises:
-        ValueError: if there is none (the dataset is not finished), or it is of a version we do not know.
+        ValueError: if there is none (the dataset is not finished), it is of a version we do not know, or of another
+            table.
     """
     if not folder.exists(MANIFEST):
         raise ValueError(
             f"{folder}: has no {MANIFEST}, so it is not a finished dataset; run the job that makes it to its end"
         )
     value = folder.read_json(MANIFEST)
-    found = value.get("format_version") if isinstance(value, dict) else None
-    if found != FORMAT_VERSION:
+    version_read = value.get("format_version") if isinstance(value, dict) else None
+    if version_read != FORMAT_VERSION:
         raise ValueError(
-            f"{folder.path(MANIFEST)}: format_version is {found}, expected {FORMAT_VERSION}; "
+            f"{folder.path(MANIFEST)}: format_version is {version_read}, expected {FORMAT_VERSION}; "
             "read it with the release that wrote it, or make the dataset again"
         )
+    tables = (table,) if isinstance(table, str) else table
+    if tables and value.get("table") not in tables:
+        expected = " or ".join(f"'{name}'" for name in tables)
+        raise ValueError(f"{folder}: its table is '{value.get('table')}', expected {expected}")
     return dict(value)
 
 

@@ -223,9 +223,7 @@ def training_manifest(folder: Folder, table: str, *, allow_undeduplicated: bool)
     Raises:
         ValueError: if it holds something else, or was never cleaned of near-duplicates.
     """
-    manifest = read_manifest(folder)
-    if manifest["table"] != table:
-        raise ValueError(f"{folder}: its table is '{manifest['table']}', expected '{table}'")
+    manifest = read_manifest(folder, table=table)
     if not allow_undeduplicated and not is_deduplicated(manifest):
         raise ValueError(
             f"{folder}: was never cleaned of near-duplicates (no dedup among the jobs behind it); run pipelines.dedup "

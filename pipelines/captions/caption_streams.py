@@ -34,9 +34,7 @@ class OfDataset:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._manifest = read_manifest(folder)
-        if self._manifest["table"] != "pairs":
-            raise ValueError(f"{folder}: its table is '{self._manifest['table']}', expected 'pairs'")
+        self._manifest = read_manifest(folder, table="pairs")
 
     def inputs(self) -> list[dict[str, Any]]:
         """The manifest, which names every file by its sha256."""

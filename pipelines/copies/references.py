@@ -116,9 +116,7 @@ def find_references(given: Given) -> list[Reference]:
 
 
 def _dataset(folder: Folder) -> Iterator[Reference]:
-    manifest = read_manifest(folder)
-    if manifest["table"] != "pairs":
-        raise ValueError(f"{folder}: its table is '{manifest['table']}', expected 'pairs': a dataset of pictures")
+    manifest = read_manifest(folder, table="pairs")
     for shard in (shard["name"] for shard in manifest["shards"]):
         if folder.exists(f"{shard}.tar"):
             yield from _tars([f"{folder.url.rstrip('/')}/{shard}.tar"])
