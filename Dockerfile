@@ -13,9 +13,11 @@ COPY schemas schemas
 COPY dalle dalle
 COPY pipelines pipelines
 RUN pip install --no-cache-dir --constraint constraints.txt . \
-    && python -c "import pipelines.work.collect, pipelines.cleaning, pipelines.work.encoding"
+    && python -c "import pipelines.work.collect, pipelines.copies.cleaning, pipelines.work.encoding"
 
-# As on this machine: two malloc heaps a worker (pipelines/running/command.py), one thread for each computation.
+# As on this machine: two malloc heaps a worker (pipelines/local/fork_server.py), and one thread for each computation.
+# Where bytes come out of torch a unit asks for that itself (pipelines/running/one_thread.py); the variable keeps all other
+# libraries from starting as many threads as the machine has cores in each worker.
 ENV MALLOC_ARENA_MAX=2 OMP_NUM_THREADS=1
 
 # The entry point stays Beam's: /opt/apache/beam/boot, also with --worker_pool for a sidecar beside a task manager.

@@ -25,9 +25,10 @@ import tyro
 from pipelines.auditing.audit_examples import audit_examples
 from pipelines.auditing.audit_pairs import audit_pairs
 from pipelines.auditing.review_examples import ReviewOptions, review
-from pipelines.running import command
-from pipelines.running.output import RECIPE
+from pipelines.running.command import Command, run
+from pipelines.running.recipe import RECIPE
 from schemas import sample
+from schemas.exit_codes import FAILED, OK
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST, Counts, check_manifest, marker_name, read_manifest
 
@@ -39,7 +40,7 @@ class AuditOptions:
     folder: Annotated[str | None, tyro.conf.Positional] = None
     """The dataset's folder: a path or an fsspec URL."""
     processes_count: int = 0
-    """Worker processes; 0 is one for each core."""
+    """Worker processes, 1 or more; 0 is one for each core."""
     review: ReviewOptions = field(default_factory=ReviewOptions)
 
 
@@ -55,33 +56,31 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
     folder = Folder(options.folder or "")
     manifest = read_manifest(folder, table=("pairs", "examples"))
     check_manifest(folder, manifest)
-    faults = 0
-    found = [*_audit_folder(folder, manifest), *_audit_shards(folder, manifest, options.processes_count)]
-    if manifest["table"] == "examples" and not found and options.review.input_folder:
-        found += review(folder, manifest, options.review)
-    for fault in found:
+    faults = [*_audit_folder(folder, manifest), *_audit_shards(folder, manifest, options.processes_count)]
+    if manifest["table"] == "examples" and not faults and options.review.input_folder:
+        faults += review(folder, manifest, options.review)
+    for fault in faults:
         print(" ".join(fault.split()), flush=True)  # one line, whatever a library had to say
-        faults += 1
     counts = Counts.of_json(manifest["counts"])
     what = f"{len(manifest['shards'])} shards, {counts.rows:,} rows, {counts.kept:,} kept"
-    print(f"{folder}: {what}, {faults} fault{'' if faults == 1 else 's'}")
-    return command.FAILED if faults else command.OK
+    print(f"{folder}: {what}, {len(faults)} fault{'' if len(faults) == 1 else 's'}")
+    return FAILED if faults else OK
 
 
 def _of_sample(options: AuditOptions) -> AuditOptions:
     """The sample's dataset that was made last; its examples with what they were made from."""
     last = next((f for f in (sample.EXAMPLES, sample.CLEAN) if sample.is_there(f)), sample.PAIRS)
-    found = replace(options, folder=sample.sample_folder(last))
+    options = replace(options, folder=sample.sample_folder(last))
     if last == sample.EXAMPLES and options.review.input_folder is None:
         review = replace(options.review, input_folder=sample.CLEAN)
         if review.vocabulary == "builtin" and sample.is_there(sample.VOCABULARY):
             review = replace(review, vocabulary=sample.VOCABULARY)
-        found = replace(found, review=review)
+        options = replace(options, review=review)
         what = f", and encoding {review.sample} of its examples again from {sample.CLEAN}"
     else:
         what = ""
     print(f"no folder given: checking {last}{what}")
-    return found
+    return options
 
 
 def _audit_folder(folder: Folder, manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -108,8 +107,8 @@ def _audit_shards(folder: Folder, manifest: Mapping[str, Any], processes: int) -
             yield from _faults(task)
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        for found in pool.map(_faults, tasks):
-            yield from found
+        for faults in pool.map(_faults, tasks):
+            yield from faults
 
 
 def _faults(task: tuple[Folder, str, Mapping[str, Any], Mapping[str, Any]]) -> list[str]:
@@ -121,7 +120,7 @@ def _faults(task: tuple[Folder, str, Mapping[str, Any], Mapping[str, Any]]) -> l
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return command.main("pipelines.audit", __doc__ or "", AuditOptions, audit, argv)
+    return run(Command("pipelines.audit", __doc__, AuditOptions, audit), argv)
 
 
 if __name__ == "__main__":

@@ -27,17 +27,17 @@ from typing import Any
 from pipelines import sample_web
 from pipelines.copies.embedding import detector
 from pipelines.copies.options import DedupOptions, decisions_of, thresholds_of
-from pipelines.copies.overlap import SetSummary, join_findings
+from pipelines.copies.overlap import SetSummary
 from pipelines.copies.passes import Passes
-from pipelines.copies.reference_sets import embed_sets, find_sets
-from pipelines.copies.review import PAGE, write_page
-from pipelines.copies.within import finding
-from pipelines.lists.slices import Unit
-from pipelines.running import command, output
+from pipelines.copies.reference_sets import find_sets
+from pipelines.copies.review import PAGE
+from pipelines.copies.within.finding import EXACT_FILE, WORK
+from pipelines.running.command import Command, run
+from pipelines.running.dataset import Steps, make_dataset, output_folder
+from pipelines.running.do_units import Engine
 from pipelines.running.report import print_report
-from pipelines.running.units import undone
-from schemas.folder import ROOMS, Folder
-from schemas.lock import only_run
+from schemas.exit_codes import OK
+from schemas.folder import Folder
 from schemas.manifest import Counts, read_manifest
 from schemas.matches import WITHIN
 from schemas.sample import CLEAN, PAIRS, SAMPLE, is_stale, sample_folder
@@ -54,17 +54,16 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
     if not options.reference and not options.within:
         raise ValueError("--reference is missing; say NAME=PATH of the pictures that must not be in the training data")
     begun = time.monotonic()
-    pairs, folder = Folder(options.input_folder or ""), Folder(options.output_folder or "")
+    pairs, output = Folder(options.input_folder or ""), Folder(options.output_folder or "")
     parent = read_manifest(pairs, table="pairs")
-    if pairs.root == folder.root:
-        raise ValueError(f"{folder}: is the input; give another --output_folder")
+    if pairs.root == output.root:
+        raise ValueError(f"{output}: is the input; give another --output_folder")
     embedder = detector(options.detector)
     thresholds, decisions = thresholds_of(options, embedder), decisions_of(options, embedder)
-    folder.make()
-    with only_run(folder):
+    with output_folder(output.url) as folder:
         passes = Passes(
             options=options,
-            flags=flags,
+            engine=Engine(flags, options.processes_count),
             folder=folder,
             pairs=pairs,
             parent=parent,
@@ -75,35 +74,17 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
         )
         counts, summaries = _clean(passes)
     _report(passes, counts, summaries, time.monotonic() - begun)
-    return command.OK
+    return OK
 
 
 def _clean(passes: Passes) -> tuple[Counts, list[SetSummary]]:
-    folder, recipe = passes.folder, passes.recipe()
-    start = output.start(folder, recipe, passes.options.incremental_mode)
-    if start.anew:
-        for room in ROOMS:
-            folder.remove_tree(room)
-    if start.notice:
-        print(start.notice, file=sys.stderr)
-    output.begin(folder, recipe, start)
-    folder.sweep()
-    embed_sets(folder, passes.sets, passes.embedder, passes.options.detector, passes.run)
-    passes.embed()
-    compared = passes.compare()
-    shards = passes.shards
-    units = [Unit(shard=name, rows=Counts.of_json(shard["counts"]).rows, source="") for name, shard in shards.items()]
-    units = list(recipe.units(units, compared))
-    if undone(folder, units):
-        finding.find_copies(passes.pairs, folder, passes.parent, compared, passes.within(), passes.run)
-    passes.clean(units)
-    summaries = join_findings(
-        folder, passes.pairs, list(shards), passes.thresholds, passes.decisions, passes.embedder.fingerprint
-    )
-    write_page(folder, passes.reviewed())
-    counts, _ = output.finish(folder, recipe, units)
-    folder.remove_tree(finding.WORK)
-    return counts, summaries
+    """Embed, compare with the references, look inside, take out, put together; then it is a dataset."""
+    recipe = passes.recipe()
+    units, summaries = passes.units(recipe), list[SetSummary]()
+    steps = Steps(units=units, do=lambda: summaries.extend(passes.run(units)))
+    made = make_dataset(passes.folder, recipe, passes.options.incremental_mode, lambda _: steps, also_finished=True)
+    passes.folder.remove_tree(WORK)
+    return made.counts, summaries
 
 
 def _dedup_sample(options: DedupOptions, flags: list[str]) -> int:
@@ -120,7 +101,7 @@ def _dedup_sample(options: DedupOptions, flags: list[str]) -> int:
         ),
         flags,
     )
-    if code == command.OK:
+    if code == OK:
         pairs, clean = Folder(PAIRS), Folder(CLEAN)
         sample_web.print_tally(web, clean)
         sample_web.print_recall(web, pairs, clean)
@@ -143,17 +124,17 @@ def _report(passes: Passes, counts: Counts, summaries: list[SetSummary], seconds
 
 
 def _say_within(passes: Passes, counts: Counts) -> str:
-    exact = read_parquet(passes.folder, finding.EXACT_FILE, ["key"]).num_rows
-    said = f"{exact:,} pictures have the same bytes as an earlier one"
+    exact = read_parquet(passes.folder, EXACT_FILE, ["key"]).num_rows
+    same_bytes = f"{exact:,} pictures have the same bytes as an earlier one"
     if not passes.options.within:
-        return f"{said}; they stay, --within takes them and edited copies out"
+        return f"{same_bytes}; they stay, --within takes them and edited copies out"
     gone = {word: counts.reasons["dedup", word] for word in WITHIN}
-    return f"{said}; " + ", ".join(f"{n:,} removed as {word}" for word, n in gone.items())
+    return f"{same_bytes}; " + ", ".join(f"{n:,} removed as {word}" for word, n in gone.items())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return command.main("pipelines.dedup", __doc__ or "", DedupOptions, dedup, argv)
+    return run(Command("pipelines.dedup", __doc__, DedupOptions, dedup), argv)
 
 
 if __name__ == "__main__":

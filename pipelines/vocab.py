@@ -15,19 +15,20 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from dalle.text import tokenizer
-from pipelines.captions.caption_streams import Captions, OfDataset, OfLists
+from pipelines.captions.caption_streams import CaptionSource, DatasetCaptions, ListCaptions
 from pipelines.captions.caption_streams import sample as draw
-from pipelines.running import command, output
-from pipelines.running.options import no_change_of_bytes, options_json
-from pipelines.running.output import Recipe
+from pipelines.running.command import Command, run
+from pipelines.running.dataset import Steps, make_dataset, output_folder
+from pipelines.running.recipe import Recipe
 from schemas import sample
 from schemas.examples import TEXT_VOCABULARY
+from schemas.exit_codes import OK
 from schemas.folder import Folder
-from schemas.lock import only_run
 from schemas.manifest import MANIFEST, versions
+from schemas.options import no_change_of_bytes, options_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +42,11 @@ class VocabOptions:
     output_folder: str | None = no_change_of_bytes(default=None)
     """Where the vocabulary goes; vocab by default."""
     vocab_size: int = TEXT_VOCABULARY
-    """Entries at most; the 256 bytes among them."""
+    """Entries at most, 256 to 16,384; the 256 bytes are among them."""
     max_captions: int = 0
-    """Learn from a seeded sample of so many captions; 0 is all."""
+    """Learn from a seeded sample of so many captions, 1 or more; 0 is all."""
     seed: int = 0
-    """Of the sample."""
+    """Seed of the sample, 0 or more."""
     incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
     """overwrite: start anew in a folder that holds a vocabulary made from something else."""
 
@@ -63,63 +64,58 @@ def vocab(options: VocabOptions, flags: list[str]) -> int:
         return _vocab_of_sample(options, flags)
     if (options.input_folder is None) == (not options.lists):
         raise ValueError("expected either --input_folder, a dataset of pairs, or --lists")
-    captions: Captions = OfDataset(Folder(options.input_folder)) if options.input_folder else OfLists(options.lists)
-    folder = Folder(options.output_folder or "vocab")
-    folder.make()
-    with only_run(folder):
-        folder.sweep()
-        recipe = Recipe(
-            job="vocab",
-            table="vocabulary",
-            inputs=captions.inputs(),
-            cut={},
-            options=options_json(options),
-            versions=versions("tokenizers", "numpy"),
-            lineage=captions.lineage(),
-        )
-        start = output.start(folder, recipe, options.incremental_mode)
-        if start.finished and folder.exists(tokenizer.FILE):
-            print(f"{folder}: is finished already, nothing to do", file=sys.stderr)
-            return command.OK
-        if start.notice:
-            print(start.notice, file=sys.stderr)
-        output.begin(folder, recipe, start)
-        folder.remove(MANIFEST)
-        learnt = _learn(captions, options)
-        folder.write(tokenizer.FILE, learnt.content)
-        said = {**recipe.options, "entries": learnt.vocab_size, "vocabulary": learnt.fingerprint}
-        output.finish(folder, replace(recipe, options=said), [])
-    print(f"  vocabulary: {folder.path(tokenizer.FILE)}")
-    return command.OK
+    captions: CaptionSource = ListCaptions(options.lists)
+    if options.input_folder:
+        captions = DatasetCaptions(Folder(options.input_folder))
+    recipe = Recipe(
+        job="vocab",
+        table="vocabulary",
+        inputs=captions.inputs(),
+        cut={},
+        options=options_json(options),
+        versions=versions("tokenizers", "numpy"),
+        lineage=captions.lineage(),
+        files=(tokenizer.FILE,),
+    )
+    with output_folder(options.output_folder or "vocab") as folder:
+        steps = Steps(do=lambda: _learn(folder, captions, options))
+        made = make_dataset(folder, recipe, options.incremental_mode, lambda _: steps)
+    if not made.already:
+        print(f"  vocabulary: {folder.path(tokenizer.FILE)}")
+    return OK
 
 
 def _vocab_of_sample(options: VocabOptions, flags: list[str]) -> int:
     pairs = sample.sample_folder(sample.CLEAN)
     print(f"no --input_folder given: learning from the captions of {pairs}, into {sample.VOCABULARY}")
     mode = "overwrite" if sample.is_stale(sample.VOCABULARY, pairs) else options.incremental_mode
-    found = replace(options, input_folder=pairs, output_folder=sample.VOCABULARY, incremental_mode=mode)
-    return vocab(found, flags)
+    options = replace(options, input_folder=pairs, output_folder=sample.VOCABULARY, incremental_mode=mode)
+    return vocab(options, flags)
 
 
-def _learn(captions: Captions, options: VocabOptions) -> tokenizer.Tokenizer:
-    counts = [0, 0]
+def _learn(folder: Folder, captions: CaptionSource, options: VocabOptions) -> dict[str, Any]:
+    """Leave the vocabulary in the folder; gives what the manifest says of it."""
+    folder.remove(MANIFEST)
+    seen = [0, 0]
 
-    def tell(taken: int, total: int) -> None:
-        counts[:] = taken, total
+    def on_progress(taken: int, total: int) -> None:
+        seen[:] = taken, total
 
     begun = time.monotonic()
-    learnt = tokenizer.train(draw(captions.portions, options.max_captions, options.seed, tell), options.vocab_size)
+    drawn = draw(captions.portions, options.max_captions, options.seed, on_progress)
+    learnt = tokenizer.train(drawn, options.vocab_size)
     seconds = time.monotonic() - begun
-    print(f"vocab\n\n  captions: {counts[0]:,} of {counts[1]:,}, {seconds:,.1f} s")
+    print(f"vocab\n\n  captions: {seen[0]:,} of {seen[1]:,}, {seconds:,.1f} s")
     short = options.vocab_size - learnt.vocab_size
     why = f", {short:,} fewer than asked for: no more pairs occur twice in these captions" if short else ""
     print(f"  entries: {learnt.vocab_size:,}{why}")
-    return learnt
+    folder.write(tokenizer.FILE, learnt.content)
+    return {"entries": learnt.vocab_size, "vocabulary": learnt.fingerprint}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return command.main("pipelines.vocab", __doc__ or "", VocabOptions, vocab, argv)
+    return run(Command("pipelines.vocab", __doc__, VocabOptions, vocab), argv)
 
 
 if __name__ == "__main__":

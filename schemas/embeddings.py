@@ -66,13 +66,13 @@ def read_some_vectors(folder: Folder, name: str, rows: np.ndarray) -> np.ndarray
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             (_, dimension), _, kind = header(file)
             start = file.tell()
-            found = np.empty((len(rows), dimension), kind)
-            for place, row in enumerate(rows.tolist()):
+            vectors = np.empty((len(rows), dimension), kind)
+            for position, row in enumerate(rows.tolist()):
                 file.seek(start + row * dimension * kind.itemsize)
-                found[place] = np.frombuffer(file.read(dimension * kind.itemsize), kind)
+                vectors[position] = np.frombuffer(file.read(dimension * kind.itemsize), kind)
         except (ValueError, EOFError, OSError) as error:
             raise ValueError(f"{folder.path(name)}: not a whole file of vectors ({error}); make it again") from None
-    return found.astype(np.float32)
+    return vectors.astype(np.float32)
 
 
 def similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:

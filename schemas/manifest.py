@@ -20,6 +20,8 @@ from schemas.folder import FileRecord, Folder, canonical_json
 from schemas.pairs import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, REFUSED, REMOVED, STATUSES, SUCCESS
 
 MANIFEST = "manifest.json"
+WEIGHTS = "model.safetensors"
+"""What every training calls the weights that it leaves."""
 FORMAT_VERSION = 1
 
 
@@ -56,6 +58,11 @@ class Counts:
             if row["reason"] is not None:
                 counts.reasons[row["stage"], row["reason"]] += row["count_all"]
         return counts
+
+    @classmethod
+    def all_kept(cls, rows: int) -> Counts:
+        """So many rows, each kept."""
+        return cls(Counter({SUCCESS: rows}))
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> Counts:
@@ -263,6 +270,6 @@ def ancestor(parent: Mapping[str, Any]) -> dict[str, Any]:
     return {"job": parent["job"], "manifest": fingerprint(parent), "options": parent["options"]}
 
 
-def is_deduplicated(found: Mapping[str, Any]) -> bool:
-    """Whether near-duplicates were taken out of the dataset, or of one that it was made from."""
-    return any(each["job"] == "dedup" for each in (found, *found["lineage"]))
+def is_deduplicated(dataset: Mapping[str, Any]) -> bool:
+    """Whether near-duplicates were taken out of the dataset of this manifest, or of one that it was made from."""
+    return any(each["job"] == "dedup" for each in (dataset, *dataset["lineage"]))

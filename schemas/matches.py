@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -11,6 +12,18 @@ import pyarrow as pa
 from schemas.folder import Folder
 
 Decision = Literal["copy", "different"]
+
+
+class DecidedBy(StrEnum):
+    """What decided that a picture is a copy, in the words of the denylist."""
+
+    THRESHOLD = "threshold"
+    """Their similarity reaches the threshold."""
+    PERSON = "person"
+    """A person said so."""
+    EXACT = "exact"
+    """Their files have the same bytes."""
+
 
 REASON = "copy-of-"
 """Before a reference set's name: the ledger's `reason` of a row that was removed because of it."""
@@ -46,7 +59,7 @@ DENYLIST = pa.schema(
         _SET,
         _REFERENCE,
         _SIMILARITY,
-        _field("decided_by", pa.string(), "threshold | person | exact"),
+        _field("decided_by", pa.string(), " | ".join(DecidedBy)),
     ]
 )
 """What was taken out; with `--within`, the set is `within` and the reference the key of the picture that was kept."""
@@ -63,7 +76,7 @@ EXACT_COPIES = pa.schema(
 
 
 def denied(
-    row: Mapping[str, Any], reference_set: str, reference_id: str, similarity: float, decided_by: str
+    row: Mapping[str, Any], reference_set: str, reference_id: str, similarity: float, decided_by: DecidedBy
 ) -> dict[str, Any]:
     """The denylist's entry of a row of the ledger."""
     return {
@@ -112,12 +125,12 @@ def read_decisions(folder: Folder, name: str, detector: str) -> Decisions:
     pairs: dict[tuple[str, str, str], Decision] = {}
     for number, pair in enumerate(value["pairs"]):
         try:
-            place, decision = (pair["reference_set"], pair["key"], pair["reference_id"]), pair["decision"]
+            names, decision = (pair["reference_set"], pair["key"], pair["reference_id"]), pair["decision"]
         except (KeyError, TypeError):
             raise ValueError(
                 f"{where}, pair {number}: expected key, reference_set, reference_id and decision, found {pair}"
             ) from None
-        if decision not in ("copy", "different") or not all(isinstance(part, str) for part in place):
+        if decision not in ("copy", "different") or not all(isinstance(part, str) for part in names):
             raise ValueError(f"{where}, pair {number}: decision is {decision!r}, expected copy or different")
-        pairs[place] = decision
+        pairs[names] = decision
     return Decisions(pairs)

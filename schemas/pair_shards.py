@@ -102,12 +102,12 @@ def sample_json(row: Mapping[str, Any]) -> bytes:
     Our own columns that are null are left out and the list's are not, so that a reader which takes the columns from
     the first sample finds the same ones in all. NaN, which is no JSON, is null.
     """
-    said = {
+    members = {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in row.items()
         if name not in NOT_IN_MEMBER and not (value is None and name in LEDGER.names)
     }
-    return json.dumps(said, ensure_ascii=False, default=str).encode()
+    return json.dumps(members, ensure_ascii=False, default=str).encode()
 
 
 def _samples(ledger: pa.Table, picture: Callable[[int], bytes], kind: str) -> Iterator[Sample]:

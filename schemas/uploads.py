@@ -41,13 +41,13 @@ def put_note(fs: AbstractFileSystem, name: str, note: bytes, **mode: Any) -> Non
     _in_time(fs, fs.pipe_file, name, note, what=name, size=len(note), **mode)
 
 
-def _in_time(fs: AbstractFileSystem, put: Callable[..., Any], *args: Any, what: str, size: int, **given: Any) -> None:
+def _in_time(fs: AbstractFileSystem, put: Callable[..., Any], *args: Any, what: str, size: int, **more: Any) -> None:
     seconds = LEAST_SECONDS + size / _SLOWEST
     if isinstance(fs, AsyncFileSystem):
-        given["timeout"] = seconds
+        more["timeout"] = seconds
     for left in reversed(range(_TRIES)):
         try:
-            put(*args, **given)
+            put(*args, **more)
             return
         except TimeoutError as error:
             if not left:

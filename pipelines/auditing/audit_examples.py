@@ -75,9 +75,11 @@ def _audit_tar(folder: Folder, name: str, table: pa.Table) -> Iterator[str]:
                 if row is None or set(members) != {"txt", "json", CODES}:
                     yield f"{where}, sample {key}: is not in the Parquet file, or its members are {', '.join(members)}"
                     continue
-                said = json.loads(members["json"])
+                member = json.loads(members["json"])
                 codes = np.load(io.BytesIO(members[CODES]), allow_pickle=False)
-                if codes.tolist() != row["image_codes"] or any(said[n] != row[n] for n in ("captions", "text_tokens")):
+                if codes.tolist() != row["image_codes"] or any(
+                    member[n] != row[n] for n in ("captions", "text_tokens")
+                ):
                     yield f"{where}, sample {key}: is not what the Parquet file says"
     except (ValueError, KeyError, OSError) as error:
         yield f"{where}: {error}"

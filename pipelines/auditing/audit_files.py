@@ -40,17 +40,17 @@ def audit_marker(folder: Folder, shard: Mapping[str, Any]) -> Iterator[str]:
     except ValueError as error:
         yield str(error)
         return
-    said = {"fingerprint": marker.fingerprint, "counts": marker.counts.to_json()}
-    said["files"] = {file.name: file.to_json() for file in marker.files}
-    for name, value in said.items():
+    written = {"fingerprint": marker.fingerprint, "counts": marker.counts.to_json()}
+    written["files"] = {file.name: file.to_json() for file in marker.files}
+    for name, value in written.items():
         if value != shard[name]:
             yield f"{folder.path(shard['name'])}_stats.json: its {name} is not the manifest's"
 
 
-def audit_columns(found: pa.Schema, expected: pa.Schema, where: str) -> Iterator[str]:
+def audit_columns(actual: pa.Schema, expected: pa.Schema, where: str) -> Iterator[str]:
     """Columns that are missing or of another type."""
     for field in expected:
-        if field.name not in found.names:
+        if field.name not in actual.names:
             yield f"{where}: has no column '{field.name}'"
-        elif found.field(field.name).type != field.type:
-            yield f"{where}: column '{field.name}' is {found.field(field.name).type}, expected {field.type}"
+        elif actual.field(field.name).type != field.type:
+            yield f"{where}: column '{field.name}' is {actual.field(field.name).type}, expected {field.type}"

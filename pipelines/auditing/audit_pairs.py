@@ -7,12 +7,14 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pyarrow as pa
+
 from dalle.pictures.images import UndecodableImage, decode
 from pipelines.auditing.audit_files import all_are_files, audit_columns, audit_files, audit_marker
 from schemas.folder import Folder
 from schemas.manifest import Counts
 from schemas.pair_shards import PICTURES, sample_json
-from schemas.pairs import LEDGER, STATUSES, SUCCESS, uid
+from schemas.pairs import LEDGER, REMOVED, STATUSES, SUCCESS, uid
 from schemas.reasons import REASONS
 from schemas.shards import index_digits, read_parquet, read_tar, sample_key
 
@@ -20,8 +22,7 @@ from schemas.shards import index_digits, read_parquet, read_tar, sample_key
 def audit_pairs(folder: Folder, shard: Mapping[str, Any], rows_per_shard: int) -> Iterator[str]:
     """The faults of a shard, given what the manifest says of it."""
     name = shard["name"]
-    damaged = list(audit_files(folder, shard))
-    yield from damaged
+    yield from audit_files(folder, shard)
     yield from audit_marker(folder, shard)
     if not all_are_files(folder, shard):  # a pipe or a device would be read for ever
         return
@@ -43,6 +44,12 @@ def audit_pairs(folder: Folder, shard: Mapping[str, Any], rows_per_shard: int) -
     counts = Counts.of_ledger(table).to_json()
     if counts != shard["counts"]:
         yield f"{where}: its rows count {_spell(counts)}, the manifest says {_spell(shard['counts'])}"
+    yield from _audit_pictures(folder, name, table, rows)
+
+
+def _audit_pictures(folder: Folder, name: str, table: pa.Table, rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Against the ledger's rows: those of a tar, or those of the ledger's last column."""
+    where = folder.path(f"{name}.parquet")
     kept = [row for row in rows if row["status"] == SUCCESS]
     kind = next((k for k in PICTURES if k in table.column_names), None)
     if kind is None:
@@ -67,7 +74,7 @@ def _audit_row(row: Mapping[str, Any], key: str) -> Iterator[str]:
                 yield f"is kept but has no {name}"
         if row["reason"] is not None or row["stage"] is not None:
             yield f"is kept but has the reason {row['reason']}"
-    elif row["status"] != "removed":
+    elif row["status"] != REMOVED:
         reason = REASONS.get(row["reason"])
         if reason is None or (row["stage"], row["status"]) != (reason.stage, reason.status):
             yield f"status {row['status']}, stage {row['stage']} and reason {row['reason']} do not belong together"

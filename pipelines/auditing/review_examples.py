@@ -12,8 +12,8 @@ import torch
 from dalle.dvae.image_encoders import load_encoder
 from dalle.text import tokenizer
 from pipelines.auditing.encode_again import compare, contact_sheet, draw_sample
+from pipelines.running.one_thread import one_thread
 from pipelines.stages.encode_images import crops_of, encode_views
-from pipelines.work.encoding import one_thread
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, read_manifest
 
@@ -29,9 +29,9 @@ class ReviewOptions:
     dvae: str = "builtin"
     """The one that the examples were made with, as pipelines.encode takes it."""
     sample: int = 16
-    """Examples that are made again."""
+    """Examples that are made again, 0 or more; all if there are fewer."""
     seed: int = 0
-    """Of the sample."""
+    """Seed of the sample, 0 or more."""
     contact_sheet: str | None = None
     """Where the sheet goes, originals beside their decoded codes; FOLDER-contact-sheet.png by default."""
 
@@ -43,29 +43,29 @@ def review(folder: Folder, manifest: Mapping[str, Any], options: ReviewOptions) 
         ValueError: if pairs, vocabulary or dVAE are not those that the examples were made of.
     """
     assert options.input_folder is not None
-    said, pairs = manifest["options"], Folder(options.input_folder)
+    made_with, pairs = manifest["options"], Folder(options.input_folder)
     _expect(fingerprint(read_manifest(pairs)), manifest["lineage"][-1]["manifest"], f"--input_folder {pairs}")
     words = tokenizer.load(tokenizer.BUILTIN if options.vocabulary == "builtin" else options.vocabulary)
-    _expect(words.fingerprint, said["vocabulary"], f"--vocabulary {options.vocabulary}")
-    if said["device"] == "cuda" and not torch.cuda.is_available():
+    _expect(words.fingerprint, made_with["vocabulary"], f"--vocabulary {options.vocabulary}")
+    if made_with["device"] == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"{folder}: was encoded on a GPU, and there is none here; audit it where one is")
-    encoder = load_encoder(options.dvae, said["precision"], said["device"])
-    _expect(encoder.fingerprint(), said["dvae"], f"--dvae {options.dvae}")
+    encoder = load_encoder(options.dvae, made_with["precision"], made_with["device"])
+    _expect(encoder.fingerprint(), made_with["dvae"], f"--dvae {options.dvae}")
     originals, grids = [], []
     with one_thread():
         for drawn in draw_sample(folder, pairs, manifest["shards"], options.sample, options.seed):
-            crops = crops_of(drawn.pixels, drawn.key, said["crops_per_image"], said["seed"])
-            codes = np.stack(list(encode_views(crops.views, encoder, said["batch_size"])))
+            crops = crops_of(drawn.pixels, drawn.key, made_with["crops_per_image"], made_with["seed"])
+            codes = np.stack(list(encode_views(crops.views, encoder, made_with["batch_size"])))
             yield from compare(drawn, words.encode_captions(drawn.captions)[0], codes)
             originals.append(crops.views[0])
             grids.append(drawn.codes[0])
         if originals and hasattr(encoder, "decode"):
             sheet = options.contact_sheet or f"{str(folder).rstrip('/')}-contact-sheet.png"
-            place, _, name = sheet.rpartition("/")
-            Folder(place or ".").write(name, contact_sheet(originals, grids, encoder))
+            parent, _, name = sheet.rpartition("/")
+            Folder(parent or ".").write(name, contact_sheet(originals, grids, encoder))
             print(f"{sheet}: {len(originals)} pictures, each with its decoded codes on the right")
 
 
-def _expect(found: str, expected: str, what: str) -> None:
-    if found != expected:
-        raise ValueError(f"{what}: is {found[:12]}, the examples were made with {expected[:12]}; give that one")
+def _expect(actual: str, expected: str, what: str) -> None:
+    if actual != expected:
+        raise ValueError(f"{what}: is {actual[:12]}, the examples were made with {expected[:12]}; give that one")

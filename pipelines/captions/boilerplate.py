@@ -149,27 +149,27 @@ def crop(text: str) -> str:
 def is_mainly_boilerplate(text: str) -> bool:
     """Whether more than half of the words of a (cropped) caption are boilerplate, or it has no words left."""
     total = _words(text)
-    inside = sum(_words(found.group()) for pattern in _active(text) for found in pattern.finditer(text))
+    inside = sum(_words(match.group()) for pattern in _active(text) for match in pattern.finditer(text))
     return not total or 2 * inside > total
 
 
-@functools.lru_cache(16)  # each caption is asked about twice
+@functools.lru_cache(16)  # `crop` and `is_mainly_boilerplate` ask for the same text
 def _active(text: str) -> tuple[re.Pattern[str], ...]:
     if len(text) > _LONGEST:
         return ()
     low = text.lower()
-    found = []
+    patterns = []
     for family in _FAMILIES:
         for word in family.needs:  # plain loops: a generator for each family costs more than the search
             if word in low:
-                found.append(family.pattern)
+                patterns.append(family.pattern)
                 break
-    return tuple(found)
+    return tuple(patterns)
 
 
 def _crop_once(text: str, patterns: Sequence[re.Pattern[str]]) -> str:
     start = text.lstrip(_EDGE + _CLOSING)
-    head = max((found.end() for pattern in patterns if (found := pattern.match(start))), default=0)
+    head = max((match.end() for pattern in patterns if (match := pattern.match(start))), default=0)
     if head:
         return start[head:].lstrip(_EDGE + _CLOSING)
     end = text.rstrip(_EDGE + _CLOSING)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow.compute as pc
 
 from pipelines.lists import ListOptions, open_source
-from pipelines.lists.options import Dataset
+from pipelines.lists.presets import PRESETS
 from schemas.folder import Folder
 from schemas.manifest import ancestor, fingerprint, read_manifest
 from schemas.pairs import SUCCESS
 from schemas.shards import read_parquet
 
 
-class Captions(Protocol):
+class CaptionSource(Protocol):
     """Where captions come from."""
 
     def inputs(self) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ class Captions(Protocol):
         """All captions, some thousands at a time, in the same order each time."""
 
 
-class OfDataset:
+class DatasetCaptions:
     """All captions of the kept rows of a dataset of pairs."""
 
     def __init__(self, folder: Folder) -> None:
@@ -52,7 +52,7 @@ class OfDataset:
             yield [caption for caption in pc.list_flatten(kept["captions"]).to_pylist() if caption]
 
 
-class OfLists:
+class ListCaptions:
     """All captions of some lists, whose pictures are not looked at.
 
     Args:
@@ -64,11 +64,9 @@ class OfLists:
         self._sources = []
         for name in names:
             preset, colon, path = name.partition(":")
-            if not colon or preset not in get_args(Dataset):
-                raise ValueError(
-                    f"--lists {name}: expected PRESET:PATH, where PRESET is one of {', '.join(get_args(Dataset))}"
-                )
-            self._sources.append(open_source(ListOptions(url_list=path, dataset=preset)))  # type: ignore[arg-type]
+            if not colon or preset not in PRESETS:
+                raise ValueError(f"--lists {name}: expected PRESET:PATH, where PRESET is one of {', '.join(PRESETS)}")
+            self._sources.append(open_source(ListOptions(url_list=path, dataset=preset)))
 
     def inputs(self) -> list[dict[str, Any]]:
         """The lists' files."""
@@ -86,18 +84,18 @@ class OfLists:
 
 
 def sample(
-    portions: Callable[[], Iterator[list[str]]], most: int, seed: int, tell: Callable[[int, int], None]
+    portions: Callable[[], Iterator[list[str]]], limit: int, seed: int, report: Callable[[int, int], None]
 ) -> Iterator[str]:
-    """So many captions, each as likely as any other, or all if there are no more; in two passes and flat memory.
+    """A random sample of captions without replacement, in two passes over them and flat memory.
 
     Args:
-        portions: gives all captions anew each time.
-        most: how many at most; 0 is all.
+        portions: gives all captions, the same ones in the same order in each call.
+        limit: captions in the sample; all of them if there are no more, or if it is 0.
         seed: of the draw.
-        tell: is told at the end how many were taken, of how many.
+        report: called at the end with how many were taken and how many there were.
     """
     total = sum(map(len, portions()))
-    wanted = min(most, total) if most else total
+    wanted = min(limit, total) if limit else total
     rng, left, need = np.random.default_rng(seed), total, wanted
     for portion in portions():
         left -= len(portion)
@@ -105,4 +103,4 @@ def sample(
         need -= take
         for index in np.sort(rng.choice(len(portion), take, replace=False)).tolist():
             yield portion[index]
-    tell(wanted, total)
+    report(wanted, total)

@@ -27,10 +27,11 @@ def identify(text: str, model: LanguageModel, wanted: str = "", ratio: float = 1
 
     Args:
         text: the caption.
-        model: what tells the language.
-        wanted: in doubt it is this one: when it is at least `ratio` times as probable as the likeliest. Names confuse
-            models of language ("a photo of a Magnolia Warbler" is Nigerian Pidgin with p = 0.11, English with 0.09).
-            cld3 knows no second choice, so it is taken at its word.
+        model: what identifies the language.
+        wanted: ISO 639-1 code that is given in place of the likeliest language's when its probability is at least
+            `ratio` times that one's. Names confuse models of language ("a photo of a Magnolia Warbler" is Nigerian
+            Pidgin with p = 0.11, English with 0.09). cld3 gives no second choice, so this does not apply to it.
+        ratio: above 0 and at most 1; 1 gives the likeliest language always.
 
     Raises:
         ValueError: if the model is not installed.
@@ -54,13 +55,14 @@ def _identifier() -> Any:
 def _py3langid() -> Callable[[str, str, float], Language]:
     identifier = _identifier()
     codes = list(identifier.nb_classes)
-    place = {code: codes.index(code) for code in codes}  # the first of two of one name: there the sum of both stands
+    index_of = {code: codes.index(code) for code in codes}  # the first of two of one name: there the sum of both stands
 
     def classify(text: str, wanted: str, ratio: float) -> Language:
         scores = identifier._decide(text)  # what its classify and rank both begin with; asking both costs it twice
         best = int(scores.argmax())
-        if codes[best] != wanted and ratio < 1 and wanted in place and scores[place[wanted]] >= ratio * scores[best]:
-            best = place[wanted]
+        doubtful = codes[best] != wanted and ratio < 1 and wanted in index_of
+        if doubtful and scores[index_of[wanted]] >= ratio * scores[best]:
+            best = index_of[wanted]
         return Language(codes[best], round(float(scores[best]), 4))  # no last bits that depend on the processor
 
     return classify
@@ -78,8 +80,8 @@ def _cld3() -> Callable[[str, str, float], Language]:
     identifier = gcld3.NNetLanguageIdentifier(0, 1000)
 
     def classify(text: str, _wanted: str, _ratio: float) -> Language:
-        found = identifier.FindLanguage(text)
-        return Language(found.language, round(float(found.probability), 4))
+        result = identifier.FindLanguage(text)
+        return Language(result.language, round(float(result.probability), 4))
 
     return classify
 

@@ -14,13 +14,12 @@ from pipelines.copies.comparing import FINDINGS, VECTORS, denied_name
 from pipelines.copies.within.groups import DECIDED_BY
 from pipelines.copies.within.numbering import Numbering
 from pipelines.copies.within.runs import Runs
-from pipelines.lists.slices import Unit
+from pipelines.running.unit import Unit
 from pipelines.running.units import Done, Note
-from pipelines.stages.decide import EXACT
 from schemas.embeddings import METADATA, embeddings_name, metadata_name, read_some_vectors, similarity
 from schemas.folder import FileRecord, Folder, Staging
 from schemas.manifest import Counts
-from schemas.matches import DENYLIST, REASON, WITHIN, WITHIN_SET, denied
+from schemas.matches import DENYLIST, REASON, WITHIN, WITHIN_SET, DecidedBy, denied
 from schemas.pair_shards import OutputFormat, read_ledger, read_pictures, write_pairs
 from schemas.pairs import REMOVED, SUCCESS
 from schemas.shards import read_parquet, write_parquet
@@ -52,15 +51,15 @@ class Clean:
         """Make the clean shard and its denylist."""
         ledger = read_ledger(self.pairs, unit.shard)
         rows = ledger.to_pylist()
-        found = read_parquet(Folder(f"{self.folder}/{FINDINGS}"), denied_name(unit.shard)).to_pylist()
-        found = sorted([*found, *self._copies_within(unit.shard, rows)], key=lambda entry: entry["key"])
+        denied_rows = read_parquet(Folder(f"{self.folder}/{FINDINGS}"), denied_name(unit.shard)).to_pylist()
+        denied_rows = sorted([*denied_rows, *self._copies_within(unit.shard, rows)], key=lambda entry: entry["key"])
         with staging.file(denylist_name(unit.shard)) as file:
-            write_parquet(file, [pa.Table.from_pylist(found, DENYLIST)], DENYLIST)
+            write_parquet(file, [pa.Table.from_pylist(denied_rows, DENYLIST)], DENYLIST)
         with staging.file(metadata_name(unit.shard)) as file:
             embedded = ledger.filter(pc.field("status") == SUCCESS).select(METADATA.names)
             write_parquet(file, [embedded.cast(METADATA)], METADATA)
-        counts = self._write(unit, staging, ledger, rows, {entry["key"]: entry for entry in found})
-        note(counts.kept, counts.refused + counts.removed, counts.failed)
+        counts = self._write(unit, staging, ledger, rows, {entry["key"]: entry for entry in denied_rows})
+        note(counts)
         return Done(counts)
 
     def _copies_within(self, shard: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -71,14 +70,14 @@ class Clean:
             return
         kept = [row for row in rows if row["status"] == SUCCESS]
         by_number = {
-            number: (place, row)
-            for place, (number, row) in enumerate(
+            number: (position, row)
+            for position, (number, row) in enumerate(
                 zip(self.numbering.numbers(shard, [row["key"] for row in kept]).tolist(), kept, strict=True)
             )
         }
-        places = [by_number[number][0] for number in copies["number"].tolist()]
+        positions = [by_number[number][0] for number in copies["number"].tolist()]
         vectors = Folder(f"{self.folder}/{VECTORS}")
-        own = read_some_vectors(vectors, embeddings_name(shard), np.array(places))
+        own = read_some_vectors(vectors, embeddings_name(shard), np.array(positions))
         alike = similarity(own, self._vectors_of_kept(vectors, copies))
         for copy, value in zip(copies.tolist(), alike.tolist(), strict=True):
             number, other, _, decided_by = copy
@@ -86,11 +85,11 @@ class Clean:
 
     def _vectors_of_kept(self, vectors: Folder, copies: np.ndarray) -> np.ndarray:
         """[N, D] of the pictures that stay, wherever they are; each shard's file is opened once."""
-        places = self.numbering.places(copies["kept"])
+        shard_numbers = self.numbering.shard_numbers(copies["kept"])
         parts, order = [], []
-        for place in np.unique(places):
-            mine = np.flatnonzero(places == place)
-            name = embeddings_name(self.numbering.shards[place])
+        for shard_number in np.unique(shard_numbers):
+            mine = np.flatnonzero(shard_numbers == shard_number)
+            name = embeddings_name(self.numbering.shards[shard_number])
             parts.append(read_some_vectors(vectors, name, copies["kept_row"][mine]))
             order.append(mine)
         return np.concatenate(parts)[np.argsort(np.concatenate(order))]
@@ -101,14 +100,14 @@ class Clean:
         staging: Staging,
         ledger: pa.Table,
         rows: list[dict[str, Any]],
-        found: Mapping[str, Mapping[str, Any]],
+        denied_rows: Mapping[str, Mapping[str, Any]],
     ) -> Counts:
-        if not found:  # the very same bytes
+        if not denied_rows:  # the very same bytes
             for name, file in self.shards[unit.shard]["files"].items():
                 staging.link(self.pairs, FileRecord(name, file["sha256"], file["size"]))
             return Counts.of_ledger(ledger)
         for row in rows:
-            if entry := found.get(row["key"]):
+            if entry := denied_rows.get(row["key"]):
                 row |= {"status": REMOVED, "stage": "dedup", **_why(entry)}
         table = pa.Table.from_pylist(rows, ledger.schema)
         pictures = read_pictures(self.pairs, unit.shard)
@@ -127,5 +126,5 @@ def _why(entry: Mapping[str, Any]) -> dict[str, str]:
     name, like = entry["reference_set"], f"{entry['similarity']:.3f} like {entry['reference_id']}"
     reason = REASON + name
     if name == WITHIN_SET:
-        reason = list(WITHIN)[entry["decided_by"] != EXACT]
+        reason = list(WITHIN)[entry["decided_by"] != DecidedBy.EXACT]
     return {"reason": reason, "error_message": f"{like}, decided by {entry['decided_by']}"}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.copies.embedding import read_references
-from pipelines.lists.slices import Unit
+from pipelines.running.unit import Unit
 from pipelines.running.units import Done, Note
-from pipelines.stages.decide import EXACT, Copy, decide
+from pipelines.stages.decide import Copy, EmbeddedPictures, decide
 from pipelines.stages.near_duplicates import most_alike, search
-from pipelines.vectors.duplicates import ReferenceSet
+from pipelines.vectors.duplicates import ReferenceSet, SearchResult
 from pipelines.vectors.products import Factor
 from schemas.embeddings import embeddings_name, read_vectors
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts
-from schemas.matches import DENYLIST, MATCHES, Decisions, denied
+from schemas.matches import DENYLIST, MATCHES, DecidedBy, Decisions, denied
 from schemas.pair_shards import read_ledger
 from schemas.pairs import SUCCESS
 from schemas.shards import write_parquet
@@ -71,7 +70,7 @@ class Compare:
         return _references(f"{self.folder}/{REFERENCES}/{name}", name, threshold, self.fast)
 
     def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
-        """Say what was found."""
+        """Write the shard's pairs above the floor, its nearest pictures and its copies."""
         ledger = read_ledger(self.pairs, unit.shard).filter(pc.field("status") == SUCCESS)
         kept = ledger.select(["key", "uid", "url", "sha256"]).to_pylist()
         vectors = read_vectors(Folder(f"{self.folder}/{VECTORS}"), embeddings_name(unit.shard))
@@ -81,64 +80,64 @@ class Compare:
                 f"remove {self.folder}/{VECTORS} and run the job again"
             )
         mine = Factor(vectors, fast=self.fast)
-        keys, sha256s = [row["key"] for row in kept], [row["sha256"] for row in kept]
+        pictures = EmbeddedPictures([row["key"] for row in kept], [row["sha256"] for row in kept], vectors)
         entries: dict[int, dict[str, Any]] = {}
         overlap: dict[str, list[str]] = {}
         matches = []
         for name, threshold in self.thresholds.items():
-            given, factor = self._reference_set(name, threshold)
-            found = search(mine, factor, given.vectors.shape[1], min(self.floors[name], threshold))
-            chosen, rank = most_alike(found)
-            matches.append(
-                pa.Table.from_pylist(
-                    [
-                        {
-                            "key": kept[found.rows[place]]["key"],
-                            "reference_set": name,
-                            "reference_id": given.ids[found.references[place]],
-                            "similarity": found.similarities[place],
-                            "rank": number,
-                        }
-                        for place, number in zip(chosen.tolist(), rank.tolist(), strict=True)
-                    ],
-                    MATCHES,
-                )
-            )
-            _write_nearest(staging, nearest_name(name, unit.shard), found.nearest, found.nearest_similarities)
-            copies = decide(found, given, vectors, keys, sha256s, self.decisions)
-            overlap[name] = sorted({given.ids[copy.reference] for copy in copies})
+            references, factor = self._reference_set(name, threshold)
+            result = search(mine, factor, references.vectors.shape[1], min(self.floors[name], threshold))
+            matches.append(_matches(result, pictures.keys, references))
+            _write_nearest(staging, nearest_name(name, unit.shard), result)
+            copies = decide(result, references, pictures, self.decisions)
+            overlap[name] = sorted({references.ids[copy.reference] for copy in copies})
             for copy in copies:
-                _deny(entries, kept[copy.row], name, given, copy)
+                _deny(entries, kept[copy.row], references, copy)
         with staging.file(matches_name(unit.shard)) as file:
             write_parquet(file, matches, MATCHES)
         with staging.file(denied_name(unit.shard)) as file:
             write_parquet(file, [pa.Table.from_pylist([e for _, e in sorted(entries.items())], DENYLIST)], DENYLIST)
-        note(len(kept), 0, 0)
-        return Done(Counts(Counter({SUCCESS: len(kept)})), {"overlap": overlap})
+        counts = Counts.all_kept(len(kept))
+        note(counts)
+        return Done(counts, {"overlap": overlap})
 
 
 @functools.lru_cache(16)
 def _references(folder: str, name: str, threshold: float, fast: bool) -> tuple[ReferenceSet, Factor]:
-    given = read_references(Folder(folder), name, threshold)
-    return given, Factor(given.vectors.reshape(-1, given.vectors.shape[2]), fast=fast)
+    references = read_references(Folder(folder), name, threshold)
+    return references, Factor(references.vectors.reshape(-1, references.vectors.shape[2]), fast=fast)
 
 
-def _deny(
-    entries: dict[int, dict[str, Any]], row: Mapping[str, Any], name: str, given: ReferenceSet, copy: Copy
-) -> None:
-    """The pair that is most alike speaks for a picture; the same bytes before all."""
-    entry = denied(row, name, given.ids[copy.reference], copy.similarity, copy.decided_by)
+def _matches(result: SearchResult, keys: Sequence[str], references: ReferenceSet) -> pa.Table:
+    """Of each picture the most alike references, as `MATCHES`."""
+    pairs, ranks = most_alike(result)
+    rows = [
+        {
+            "key": keys[result.rows[pair]],
+            "reference_set": references.name,
+            "reference_id": references.ids[result.references[pair]],
+            "similarity": result.similarities[pair],
+            "rank": rank,
+        }
+        for pair, rank in zip(pairs.tolist(), ranks.tolist(), strict=True)
+    ]
+    return pa.Table.from_pylist(rows, MATCHES)
+
+
+def _deny(entries: dict[int, dict[str, Any]], row: Mapping[str, Any], references: ReferenceSet, copy: Copy) -> None:
+    """Enter the pair for its picture, unless the picture's entry is of the same bytes or of a greater similarity."""
+    entry = denied(row, references.name, references.ids[copy.reference], copy.similarity, copy.decided_by)
     before = entries.get(copy.row)
     if before is None or _weight(entry) > _weight(before):
         entries[copy.row] = entry
 
 
 def _weight(entry: Mapping[str, Any]) -> tuple[bool, float]:
-    return entry["decided_by"] == EXACT, entry["similarity"]
+    return entry["decided_by"] == DecidedBy.EXACT, entry["similarity"]
 
 
-def _write_nearest(staging: Staging, name: str, rows: np.ndarray, similarities: np.ndarray) -> None:
-    found = np.empty(len(rows), [("row", "<i4"), ("similarity", "<f4")])
-    found["row"], found["similarity"] = rows, similarities
+def _write_nearest(staging: Staging, name: str, result: SearchResult) -> None:
+    records = np.empty(len(result.nearest), [("row", "<i4"), ("similarity", "<f4")])
+    records["row"], records["similarity"] = result.nearest, result.nearest_similarities
     with staging.file(name) as file:
-        np.lib.format.write_array(file, found, allow_pickle=False)
+        np.lib.format.write_array(file, records, allow_pickle=False)

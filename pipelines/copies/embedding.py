@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from dalle.detectors import Embedder, load_detector
-from pipelines.copies.earlier import TABLE, Earlier
 from pipelines.copies.references import Reference
-from pipelines.lists.slices import Unit
+from pipelines.copies.stored_vectors import TABLE, StoredVectors
+from pipelines.running.one_thread import one_thread
+from pipelines.running.unit import Unit
 from pipelines.running.units import Done, Note
 from pipelines.stages.embed import embed
 from pipelines.vectors.duplicates import ReferenceSet
@@ -22,7 +21,6 @@ from schemas.embeddings import DETECTOR_FILE, embeddings_name, read_vectors, wri
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts, fingerprint
 from schemas.pair_shards import read_pictures
-from schemas.pairs import SUCCESS
 from schemas.shards import read_parquet, shard_digits, shard_name, write_parquet
 
 REFERENCES_AT_ONCE = 500
@@ -31,18 +29,11 @@ REFERENCE_TABLE = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("cap
 _NOTE_EVERY = 64
 
 
-def detector(name: str) -> Embedder:
-    """A worker's detector, loaded once; it computes in one thread, so that vectors do not depend on their number.
-
-    torch keeps that number for each thread, and some runners do several units in threads of one process.
-    """
-    torch.set_num_threads(1)
-    return _loaded(name)
-
-
 @functools.cache
-def _loaded(name: str) -> Embedder:
-    return load_detector(name)
+def detector(name: str) -> Embedder:
+    """A worker's detector, loaded once."""
+    with one_thread():
+        return load_detector(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +51,9 @@ class EmbedPairs:
         """Make the shard's file of vectors."""
         pictures = read_pictures(self.pairs, unit.shard)
         named = ((f"{self.pairs.path(unit.shard)}, sample {key}", data) for key, _, data in pictures)
-        return _write(staging, unit, embed(detector(self.detector), _told(named, note))[:, 0])
+        with one_thread():
+            vectors = embed(detector(self.detector), _noted(named, note))
+        return _write(staging, unit, vectors[:, 0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +73,9 @@ class EmbedReferences:
         references = self.references[first : first + REFERENCES_AT_ONCE]
         chosen = detector(self.detector)
         named = ((f"reference {reference.file}", reference.read()) for reference in references)
-        return _write(staging, unit, embed(chosen, _told(named, note), chosen.views))
+        with one_thread():
+            vectors = embed(chosen, _noted(named, note), chosen.views)
+        return _write(staging, unit, vectors)
 
 
 def reference_units(sha256s: Sequence[str], embedder: Embedder) -> list[Unit]:
@@ -91,7 +86,6 @@ def reference_units(sha256s: Sequence[str], embedder: Embedder) -> list[Unit]:
         Unit(
             shard=shard_name(number, digits),
             rows=len(part := sha256s[start : start + REFERENCES_AT_ONCE]),
-            source="",
             fingerprint=fingerprint([embedder.fingerprint, list(embedder.views), list(part)]),
         )
         for number, start in enumerate(starts)
@@ -106,13 +100,13 @@ def write_references(
     say_detector(folder, embedder)
 
 
-def take_over(folder: Folder, earlier: Earlier, embedder: Embedder) -> None:
+def take_over(folder: Folder, stored: StoredVectors, embedder: Embedder) -> None:
     """Put vectors that were made earlier where references' own would be.
 
     Raises:
         ValueError: if they are another detector's, or damaged.
     """
-    ids, sha256s, captions, vectors = earlier.load(embedder)
+    ids, sha256s, captions, vectors = stored.load(embedder)
     with Staging(folder) as staging:
         with staging.file(embeddings_name(shard_name(0))) as file:
             write_vectors(file, vectors)
@@ -154,14 +148,14 @@ def read_reference_captions(folder: Folder) -> dict[str, str]:
     return dict(zip(table["id"].to_pylist(), table["caption"].to_pylist(), strict=True))
 
 
-def _told(pictures: Iterator[tuple[str, bytes]], note: Note) -> Iterator[tuple[str, bytes]]:
+def _noted(pictures: Iterator[tuple[str, bytes]], note: Note) -> Iterator[tuple[str, bytes]]:
     for number, picture in enumerate(pictures):
         if number % _NOTE_EVERY == 0:
-            note(number, 0, 0)
+            note(Counts.all_kept(number))
         yield picture
 
 
 def _write(staging: Staging, unit: Unit, vectors: np.ndarray) -> Done:
     with staging.file(embeddings_name(unit.shard)) as file:
         write_vectors(file, vectors)
-    return Done(Counts(Counter({SUCCESS: len(vectors)})))
+    return Done(Counts.all_kept(len(vectors)))

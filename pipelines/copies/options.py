@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dalle.detectors import Embedder
-from pipelines.copies.references import Given
-from pipelines.running.options import no_change_of_bytes
+from pipelines.copies.references import ReferenceArgument
 from schemas.folder import Folder
 from schemas.matches import Decisions, read_decisions
+from schemas.options import no_change_of_bytes
 
 _BELOW_THRESHOLD = 0.2
 
@@ -23,27 +23,28 @@ class DedupOptions:
     """A pairs dataset."""
     reference: tuple[str, ...] = ()
     """NAME=PATH of one or more reference sets: a folder of pictures, pictures, a .txt list of them, a dataset, tars,
-    COCO's captions.json,FOLDER, or earlier embeddings (clean/dedup/references/NAME, clean/img_emb)."""
+    COCO's captions.json,FOLDER, or vectors that an earlier run left (clean/dedup/references/NAME, clean/img_emb)."""
     output_folder: str | None = no_change_of_bytes(default=None)
     """Where the clean dataset goes: a path or an fsspec URL."""
     detector: str = "builtin"
-    """What tells copies: builtin, open_clip:MODEL/PRETRAINED-or-path, torchscript:PATH or phash."""
+    """What finds copies: builtin, open_clip:MODEL/PRETRAINED-or-path, torchscript:PATH or phash."""
     threshold: tuple[str, ...] = ()
-    """The cosine from which a picture counts as a copy: one for all sets, or NAME=VALUE; by default the detector's."""
+    """The cosine from which a picture counts as a copy, -1 to 1: one for all sets, or NAME=VALUE; by default the
+    detector's."""
     floor: float | None = None
-    """The least cosine that matches.parquet holds; by default 0.2 below the threshold."""
+    """The least cosine that matches.parquet holds, -1 to 1; by default 0.2 below the threshold."""
     decisions: str | None = None
     """A file of a person's decisions, as report.html exports it; they count above the threshold."""
     within: bool = False
     """Also take out near-copies of other pictures of the same dataset; one of each group is kept."""
     within_threshold: float | None = None
-    """The cosine for that; by default the detector's."""
+    """The cosine from which two pictures of the dataset are copies, -1 to 1; by default the detector's."""
     within_cells: int = 0
-    """Cells that --within searches alone: more are faster and miss more; 0: by the number of pictures."""
+    """Cells that --within searches alone, 1 or more: more are faster and miss more; 0 is by the number of pictures."""
     incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
     """incremental: do what is missing; overwrite: start anew."""
     processes_count: int = no_change_of_bytes(default=0)
-    """Worker processes on this machine; 0 is one for each core."""
+    """Worker processes on this machine, 1 or more; 0 is one for each core."""
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -65,7 +66,7 @@ def thresholds_of(options: DedupOptions, embedder: Embedder) -> dict[str, float]
     Raises:
         ValueError: if two sets have one name, or a threshold is none or of no set.
     """
-    names = [Given.parse(text).name for text in options.reference]
+    names = [ReferenceArgument.parse(text).name for text in options.reference]
     if len(set(names)) < len(names):
         raise ValueError(f"--reference: {', '.join(names)}: the same name twice; give each set one of its own")
     thresholds = dict.fromkeys(names, float(embedder.threshold))
@@ -98,8 +99,8 @@ def within_threshold_of(options: DedupOptions, embedder: Embedder) -> float | No
 
 
 def decisions_of(options: DedupOptions, embedder: Embedder) -> Decisions:
-    """A person's, if a file of them is given."""
+    """A person's decisions, if there is a file of them."""
     if options.decisions is None:
         return Decisions({})
-    place, _, name = options.decisions.rpartition("/")
-    return read_decisions(Folder(place or "."), name, embedder.fingerprint)
+    folder, _, name = options.decisions.rpartition("/")
+    return read_decisions(Folder(folder or "."), name, embedder.fingerprint)

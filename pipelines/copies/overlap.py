@@ -45,15 +45,20 @@ def join_findings(
     pairs: Folder,
     shards: Sequence[str],
     thresholds: Mapping[str, float],
-    decisions: Decisions,
-    detector: str,
 ) -> list[SetSummary]:
-    """Write matches, nearest, denylist, decisions and the overlap of each set; memory does not grow with the shards."""
+    """Write matches, nearest, denylist and the overlap of each set; memory does not grow with the shards.
+
+    Args:
+        folder: of the clean dataset, with what the units left in `FINDINGS`.
+        pairs: of the dataset that was cleaned.
+        shards: names of its shards.
+        thresholds: by reference set, in their order.
+    """
     removed: Counter[str] = Counter()
     overlap: dict[str, set[str]] = {name: set() for name in thresholds}
     for shard in shards:
-        for name, found in Marker.read(Folder(f"{folder}/{FINDINGS}"), shard).run["overlap"].items():
-            overlap[name].update(found)
+        for name, reference_ids in Marker.read(Folder(f"{folder}/{FINDINGS}"), shard).run["overlap"].items():
+            overlap[name].update(reference_ids)
     sets = [read_references(Folder(f"{folder}/{REFERENCES}/{name}"), name, t) for name, t in thresholds.items()]
     with Staging(folder) as staging:
         with staging.file(MATCHES_FILE) as file:
@@ -63,16 +68,19 @@ def join_findings(
             denylist = (denylist_name(shard) for shard in shards)
             write_parquet(file, _counted(_all(folder, denylist, DENYLIST), removed), DENYLIST)
         with staging.file(NEAREST_FILE) as file:
-            write_parquet(file, (_nearest(folder, pairs, shards, given) for given in sets), NEAREST)
-        for given in sets:
-            with staging.file(f"dedup/overlap-{given.name}.txt") as file:
-                file.write("".join(f"{one}\n" for one in sorted(overlap[given.name])).encode())
+            write_parquet(file, (_nearest(folder, pairs, shards, references) for references in sets), NEAREST)
+        for references in sets:
+            with staging.file(f"dedup/overlap-{references.name}.txt") as file:
+                file.write("".join(f"{one}\n" for one in sorted(overlap[references.name])).encode())
         staging.publish()
-    folder.write_json(DECISIONS_FILE, decisions.to_json(detector))
     return [
-        SetSummary(given.name, len(given.ids), len(overlap[given.name]), removed[given.name], given.threshold)
-        for given in sets
+        SetSummary(one.name, len(one.ids), len(overlap[one.name]), removed[one.name], one.threshold) for one in sets
     ]
+
+
+def write_decisions(folder: Folder, decisions: Decisions, detector: str) -> None:
+    """Leave a person's decisions, which are about pairs of this detector, in the clean dataset."""
+    folder.write_json(DECISIONS_FILE, decisions.to_json(detector))
 
 
 def _all(folder: Folder, names: Iterable[str], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -88,28 +96,29 @@ def _counted(tables: Iterable[pa.Table], removed: Counter[str]) -> Iterator[pa.T
         yield table
 
 
-def _nearest(folder: Folder, pairs: Folder, shards: Sequence[str], given: ReferenceSet) -> pa.Table:
-    """An elementwise maximum over shards; of equals the first key stays."""
-    count = len(given.ids)
+def _nearest(folder: Folder, pairs: Folder, shards: Sequence[str], references: ReferenceSet) -> pa.Table:
+    """For each reference the picture most like it: the maximum over all shards; of equals the first key stays."""
+    count = len(references.ids)
     best = np.full(count, -np.inf, np.float32)
-    rows, places = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
-    for place, shard in enumerate(shards):
-        with folder.open(f"{FINDINGS}/{nearest_name(given.name, shard)}") as file:
-            found = np.lib.format.read_array(file, allow_pickle=False)
-        greater = (found["row"] >= 0) & (found["similarity"] > best)
-        best[greater], rows[greater], places[greater] = found["similarity"][greater], found["row"][greater], place
+    rows, shard_numbers = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
+    for shard_number, shard in enumerate(shards):
+        with folder.open(f"{FINDINGS}/{nearest_name(references.name, shard)}") as file:
+            of_shard = np.lib.format.read_array(file, allow_pickle=False)
+        greater = (of_shard["row"] >= 0) & (of_shard["similarity"] > best)
+        best[greater], rows[greater] = of_shard["similarity"][greater], of_shard["row"][greater]
+        shard_numbers[greater] = shard_number
     keys: list[str | None] = [None] * count
-    for place in sorted(set(places[places >= 0].tolist())):
-        table = read_parquet(pairs, f"{shards[place]}.parquet", ["key", "status"]).to_pylist()
+    for shard_number in sorted(set(shard_numbers[shard_numbers >= 0].tolist())):
+        table = read_parquet(pairs, f"{shards[shard_number]}.parquet", ["key", "status"]).to_pylist()
         kept = [row["key"] for row in table if row["status"] == SUCCESS]
-        for reference in np.flatnonzero(places == place).tolist():
+        for reference in np.flatnonzero(shard_numbers == shard_number).tolist():
             keys[reference] = kept[rows[reference]]
     table = pa.table(
         [
-            [given.name] * count,
-            list(given.ids),
+            [references.name] * count,
+            list(references.ids),
             keys,
-            [None if place < 0 else value for place, value in zip(places, best, strict=True)],
+            [None if shard_number < 0 else value for shard_number, value in zip(shard_numbers, best, strict=True)],
         ],
         schema=NEAREST,
     )

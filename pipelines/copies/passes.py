@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import apache_beam as beam
 import torch
 
 from dalle.detectors import Embedder
@@ -16,16 +15,17 @@ from pipelines.copies.cleaning import Clean
 from pipelines.copies.comparing import FINDINGS, VECTORS, Compare
 from pipelines.copies.embedding import EmbedPairs, say_detector
 from pipelines.copies.options import DedupOptions, floors_of, within_threshold_of
-from pipelines.copies.reference_sets import ReferenceSetOnDisk
-from pipelines.copies.review import Reviewed
-from pipelines.copies.within.finding import Asked, read_copies
+from pipelines.copies.overlap import SetSummary, join_findings, write_decisions
+from pipelines.copies.reference_sets import ReferenceSetOnDisk, embed_sets
+from pipelines.copies.review import Reviewed, write_page
+from pipelines.copies.within.finding import ComparedDataset, WithinSearch, find_copies, read_copies
 from pipelines.copies.within.numbering import Numbering
-from pipelines.lists.slices import Unit
-from pipelines.running import command, output
-from pipelines.running.output import Recipe
-from pipelines.running.progress import progress
-from pipelines.running.units import DoUnits, undone
-from schemas.folder import Folder
+from pipelines.running.do_units import Engine, Step, do_units
+from pipelines.running.finishing import check_all_done, tidy
+from pipelines.running.recipe import Recipe
+from pipelines.running.unit import Unit
+from pipelines.running.units import undone
+from schemas.folder import ROOMS, Folder
 from schemas.lock import LOCKS
 from schemas.manifest import Counts, ancestor, fingerprint, versions
 from schemas.matches import WITHIN_SET, Decisions
@@ -38,8 +38,7 @@ class Passes:
     """What all passes of a run have in common, and the passes."""
 
     options: DedupOptions
-    flags: list[str]
-    """Beam's."""
+    engine: Engine
     folder: Folder
     """Where the clean dataset goes."""
     pairs: Folder
@@ -55,89 +54,6 @@ class Passes:
     def shards(self) -> dict[str, Any]:
         """What the manifest says of each."""
         return {shard["name"]: shard for shard in self.parent["shards"]}
-
-    def run(self, folder: Folder, units: Sequence[Unit], do_units: DoUnits, what: str) -> None:
-        """Do what is missing of some units, in Beam."""
-        todo = undone(folder, units)
-        if todo:
-            processes = self.options.processes_count or len(os.sched_getaffinity(0))
-            with progress(folder, todo, what), command.pipeline(self.flags, min(processes, len(todo))) as p:
-                p | "units" >> beam.Create(todo) | "spread them" >> beam.Reshuffle() | what >> beam.ParDo(do_units)
-        output.check_all_done(folder, units)
-        if folder is not self.folder:
-            folder.remove_tree(LOCKS)
-            output.tidy(folder)
-
-    def embed(self) -> None:
-        """Leave the vectors of all pictures that are kept."""
-        folder = Folder(f"{self.folder}/{VECTORS}")
-        folder.make()
-        folder.sweep()
-        units = [
-            Unit(
-                shard=name,
-                rows=Counts.of_json(shard["counts"]).kept,
-                source="",
-                fingerprint=fingerprint([self.embedder.fingerprint, shard["files"]]),
-            )
-            for name, shard in self.shards.items()
-        ]
-        work = EmbedPairs(pairs=self.pairs, detector=self.options.detector)
-        self.run(folder, units, DoUnits(work, folder), "embed the pictures")
-        say_detector(folder, self.embedder)
-
-    def compare(self) -> list[str]:
-        """Compare all pictures with all references; gives what each shard's findings were made from."""
-        work = Compare(
-            pairs=self.pairs,
-            folder=self.folder,
-            thresholds=self.thresholds,
-            floors=floors_of(self.options, self.thresholds),
-            decisions=self.decisions,
-            fast=_fast(),
-        )
-        made_from = [
-            self.embedder.fingerprint,
-            {one.name: [one.fingerprint, self.thresholds[one.name], work.floors[one.name]] for one in self.sets},
-            self.decisions.to_json(""),
-            versions(*_MAKE_THE_BYTES),
-        ]
-        units = [
-            Unit(
-                shard=name,
-                rows=Counts.of_json(shard["counts"]).kept,
-                source="",
-                fingerprint=fingerprint([*made_from, shard["files"]]),
-            )
-            for name, shard in self.shards.items()
-        ]
-        folder = Folder(f"{self.folder}/{FINDINGS}")
-        folder.make()
-        folder.sweep()
-        self.run(folder, units, DoUnits(work, folder), "compare with the references")
-        return [unit.fingerprint for unit in units]
-
-    def within(self) -> Asked:
-        """What is looked for inside the dataset."""
-        return Asked(
-            threshold=within_threshold_of(self.options, self.embedder),
-            cells=self.options.within_cells,
-            decisions=self.decisions,
-            fast=_fast(),
-        )
-
-    def clean(self, units: Sequence[Unit]) -> None:
-        """Write the shards without their copies."""
-        work = Clean(
-            pairs=self.pairs,
-            folder=self.folder,
-            shards=self.shards,
-            numbering=Numbering.of_manifest(self.parent),
-            copies=read_copies(self.folder, self.parent) if self.options.within else None,
-            kind=self.parent["options"]["encode_format"],
-            output_format=self.parent["options"]["output_format"],
-        )
-        self.run(self.folder, units, DoUnits(work, self.folder), "remove copies")
 
     def recipe(self) -> Recipe:
         """What decides the bytes of the clean dataset."""
@@ -160,9 +76,123 @@ class Passes:
             },
             versions=versions(*_MAKE_THE_BYTES),
             lineage=[*self.parent["lineage"], ancestor(self.parent)],
+            rooms=ROOMS,
         )
 
-    def reviewed(self) -> Reviewed:
+    @functools.cached_property
+    def comparison(self) -> Compare:
+        """What is done to a shard to compare it with the references."""
+        return Compare(
+            pairs=self.pairs,
+            folder=self.folder,
+            thresholds=self.thresholds,
+            floors=floors_of(self.options, self.thresholds),
+            decisions=self.decisions,
+            fast=fast_dtype() == torch.bfloat16,
+        )
+
+    @functools.cached_property
+    def comparison_units(self) -> list[Unit]:
+        """The shards, each with what its findings are made from."""
+        floors = self.comparison.floors
+        made_from = [
+            self.embedder.fingerprint,
+            {one.name: [one.fingerprint, self.thresholds[one.name], floors[one.name]] for one in self.sets},
+            self.decisions.to_json(""),
+            versions(*_MAKE_THE_BYTES),
+        ]
+        return self._units_of_kept(made_from)
+
+    def units(self, recipe: Recipe) -> list[Unit]:
+        """One for each shard of the pairs, which keeps its number."""
+        rows = {name: Counts.of_json(shard["counts"]).rows for name, shard in self.shards.items()}
+        compared = [unit.fingerprint for unit in self.comparison_units]
+        return list(recipe.units([Unit(shard=name, rows=count) for name, count in rows.items()], compared))
+
+    def run(self, units: Sequence[Unit]) -> list[SetSummary]:
+        """All passes, one after the other; what is done is not done again.
+
+        Args:
+            units: what `units` gave.
+        """
+        embed_sets(self.folder, self.sets, self.embedder, self.options.detector, self.do)
+        self._embed()
+        self._compare()
+        if undone(self.folder, units):
+            find_copies(self._compared(), self._within(), self.do)
+        self._clean(units)
+        shards, detector = list(self.shards), self.embedder.fingerprint
+        summaries = join_findings(self.folder, self.pairs, shards, self.thresholds)
+        write_decisions(self.folder, self.decisions, detector)
+        write_page(self.folder, self._reviewed())
+        return summaries
+
+    def do(self, folder: Folder, units: Sequence[Unit], step: Step) -> None:
+        """Do what is undone of some units, in the clean dataset's folder or in one inside it.
+
+        Raises:
+            JobFailed: naming the first that could not be done.
+        """
+        do_units(folder, units, step, self.engine)
+        check_all_done(folder, units)
+        if folder is not self.folder:
+            folder.remove_tree(LOCKS)
+            tidy(folder)
+
+    def _embed(self) -> None:
+        """Leave the vectors of all pictures that are kept."""
+        folder = _made(f"{self.folder}/{VECTORS}")
+        work = EmbedPairs(pairs=self.pairs, detector=self.options.detector)
+        units = self._units_of_kept([self.embedder.fingerprint])
+        self.do(folder, units, Step(work=work, title="embed the pictures"))
+        say_detector(folder, self.embedder)
+
+    def _compare(self) -> None:
+        """Leave what all pictures have in common with all references."""
+        folder = _made(f"{self.folder}/{FINDINGS}")
+        self.do(folder, self.comparison_units, Step(work=self.comparison, title="compare with the references"))
+
+    def _compared(self) -> ComparedDataset:
+        return ComparedDataset(
+            pairs=self.pairs,
+            folder=self.folder,
+            manifest=self.parent,
+            fingerprints=[unit.fingerprint for unit in self.comparison_units],
+        )
+
+    def _within(self) -> WithinSearch:
+        return WithinSearch(
+            threshold=within_threshold_of(self.options, self.embedder),
+            cells=self.options.within_cells,
+            decisions=self.decisions,
+            fast=self.comparison.fast,
+        )
+
+    def _clean(self, units: Sequence[Unit]) -> None:
+        """Leave the shards without their copies."""
+        work = Clean(
+            pairs=self.pairs,
+            folder=self.folder,
+            shards=self.shards,
+            numbering=Numbering.of_manifest(self.parent),
+            copies=read_copies(self.folder, self.parent) if self.options.within else None,
+            kind=self.parent["options"]["encode_format"],
+            output_format=self.parent["options"]["output_format"],
+        )
+        self.do(self.folder, units, Step(work=work, title="remove copies"))
+
+    def _units_of_kept(self, made_from: Sequence[Any]) -> list[Unit]:
+        """One for each shard, of the pictures that it keeps."""
+        return [
+            Unit(
+                shard=name,
+                rows=Counts.of_json(shard["counts"]).kept,
+                fingerprint=fingerprint([*made_from, shard["files"]]),
+            )
+            for name, shard in self.shards.items()
+        ]
+
+    def _reviewed(self) -> Reviewed:
         """What the review page is about."""
         within = within_threshold_of(self.options, self.embedder)
         return Reviewed(
@@ -178,5 +208,8 @@ class Passes:
         )
 
 
-def _fast() -> bool:
-    return fast_dtype() == torch.bfloat16
+def _made(url: str) -> Folder:
+    folder = Folder(url)
+    folder.make()
+    folder.sweep()
+    return folder

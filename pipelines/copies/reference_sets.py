@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dalle.detectors import Embedder
 from pipelines.copies.comparing import FINDINGS, REFERENCES, nearest_name
-from pipelines.copies.earlier import Earlier, earlier_embeddings
 from pipelines.copies.embedding import EmbedReferences, reference_units, take_over, write_references
-from pipelines.copies.references import Given, Reference, find_references, sha256_of
-from pipelines.lists.slices import Unit
-from pipelines.running.units import DoUnits
+from pipelines.copies.references import Reference, ReferenceArgument, find_references, sha256_of
+from pipelines.copies.stored_vectors import StoredVectors, find_stored_vectors
+from pipelines.running.do_units import DoesUnits, Step
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, marker_name
-
-DoAll = Callable[[Folder, Sequence[Unit], DoUnits, str], None]
 
 
 @dataclass(frozen=True)
 class ReferenceSetOnDisk:
-    """Pictures, or what is known of them since earlier."""
+    """Pictures, or vectors of them that an earlier run left."""
 
     name: str
-    found: Sequence[Reference] | Earlier
+    content: Sequence[Reference] | StoredVectors
     sums: Sequence[str]
     """sha256 of each picture or file."""
 
@@ -37,28 +34,30 @@ class ReferenceSetOnDisk:
     @property
     def pictures(self) -> Sequence[Reference]:
         """For who wants to look at them; none of earlier embeddings."""
-        return () if isinstance(self.found, Earlier) else self.found
+        return () if isinstance(self.content, StoredVectors) else self.content
 
 
-def find_sets(given: Sequence[str]) -> list[ReferenceSetOnDisk]:
+def find_sets(arguments: Sequence[str]) -> list[ReferenceSetOnDisk]:
     """The sets of `--reference`, in its order.
 
     Raises:
         ValueError: if a set holds nothing.
         OSError: if one cannot be read.
     """
-    found = []
-    for one in map(Given.parse, given):
-        earlier = earlier_embeddings(one.path) if "," not in one.path else None
-        if earlier is not None:
-            found.append(ReferenceSetOnDisk(one.name, earlier, earlier.sums()))
+    sets = []
+    for one in map(ReferenceArgument.parse, arguments):
+        stored = find_stored_vectors(one.path) if "," not in one.path else None
+        if stored is not None:
+            sets.append(ReferenceSetOnDisk(one.name, stored, stored.sums()))
         else:
             pictures = find_references(one)
-            found.append(ReferenceSetOnDisk(one.name, pictures, [sha256_of(picture) for picture in pictures]))
-    return found
+            sets.append(ReferenceSetOnDisk(one.name, pictures, [sha256_of(picture) for picture in pictures]))
+    return sets
 
 
-def embed_sets(folder: Folder, sets: Sequence[ReferenceSetOnDisk], embedder: Embedder, name: str, do: DoAll) -> None:
+def embed_sets(
+    folder: Folder, sets: Sequence[ReferenceSetOnDisk], embedder: Embedder, name: str, do: DoesUnits
+) -> None:
     """Leave each set's vectors in the clean dataset's folder; what is embedded already is not embedded again.
 
     Args:
@@ -70,27 +69,27 @@ def embed_sets(folder: Folder, sets: Sequence[ReferenceSetOnDisk], embedder: Emb
     """
     _forget(folder, [one.name for one in sets])
     for one in sets:
-        place = Folder(f"{folder}/{REFERENCES}/{one.name}")
-        place.make()
-        place.sweep()
-        if isinstance(one.found, Earlier):
-            take_over(place, one.found, embedder)
-            _keep_vectors(place, ["00000"])
+        vectors = Folder(f"{folder}/{REFERENCES}/{one.name}")
+        vectors.make()
+        vectors.sweep()
+        if isinstance(one.content, StoredVectors):
+            take_over(vectors, one.content, embedder)
+            _keep_vectors(vectors, ["00000"])
             continue
         units = reference_units(one.sums, embedder)
-        _keep_vectors(place, [unit.shard for unit in units])
-        work = EmbedReferences(references=tuple(one.found), detector=name)
-        do(place, units, DoUnits(work, place), f"embed the references {one.name}")
-        write_references(place, one.found, one.sums, embedder)
+        _keep_vectors(vectors, [unit.shard for unit in units])
+        work = EmbedReferences(references=tuple(one.content), detector=name)
+        do(vectors, units, Step(work=work, title=f"embed the references {one.name}"))
+        write_references(vectors, one.content, one.sums, embedder)
 
 
-def _keep_vectors(place: Folder, shards: Sequence[str]) -> None:
+def _keep_vectors(folder: Folder, shards: Sequence[str]) -> None:
     """Of an earlier run, which may have had more references, only these."""
-    for file in place.names():
+    for file in folder.names():
         shard = file.removeprefix("img_emb_").removesuffix(".npy")
         if file.endswith(".npy") and shard not in shards:
-            place.remove(marker_name(shard))
-            place.remove(file)
+            folder.remove(marker_name(shard))
+            folder.remove(file)
 
 
 def _forget(folder: Folder, names: Sequence[str]) -> None:

@@ -51,14 +51,14 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Given:
-    """`NAME=PATH`."""
+class ReferenceArgument:
+    """A value of `--reference`: `NAME=PATH`."""
 
     name: str
     path: str
 
     @classmethod
-    def parse(cls, text: str) -> Given:
+    def parse(cls, text: str) -> ReferenceArgument:
         """Split the flag's value.
 
         Raises:
@@ -75,7 +75,7 @@ class Given:
         return cls(name, path)
 
 
-def find_references(given: Given) -> list[Reference]:
+def find_references(argument: ReferenceArgument) -> list[Reference]:
     """All pictures of a set, by their id.
 
     The path is a folder of pictures (captions in captions.jsonl), a picture or a glob of pictures, a text file with a
@@ -86,33 +86,35 @@ def find_references(given: Given) -> list[Reference]:
         ValueError: if it holds no pictures.
         OSError: if it cannot be read.
     """
-    extension = given.path.rsplit(".", 1)[-1].lower()
-    if ".json," in given.path:
-        found = _coco(*given.path.split(",", 1))
-    elif extension == "tar":
-        found = list(_tars(list_files(given.path, ["tar"])))
-    elif extension in PICTURES:
-        found = [Reference(path, path) for path in list_files(given.path, PICTURES)]
-    elif extension == "txt":
-        found = list(_list(given.path))
-    else:
-        fs, root = fsspec.core.url_to_fs(given.path)
-        if not fs.exists(root):
-            raise FileNotFoundError(2, "No such file or directory", given.path)
-        if not fs.isdir(root):
-            raise ValueError(
-                f"--reference {given.name}={given.path}: is no folder; expected a folder of pictures, pictures, a .txt "
-                "list of them, a dataset, tars, earlier embeddings, or COCO's captions.json,FOLDER"
-            )
-        folder = Folder(given.path)
-        if folder.exists(MANIFEST):
-            found = list(_dataset(folder))
-        else:
-            tars = [f"{given.path.rstrip('/')}/{name}" for name in folder.names() if name.endswith(".tar")]
-            found = list(_tars(tars) if tars else _folder(given.path))
-    if not found:
-        raise ValueError(f"--reference {given.name}={given.path}: holds no pictures")
-    return sorted(_unique(found), key=lambda reference: reference.id)
+    references = _coco(*argument.path.split(",", 1)) if ".json," in argument.path else _of_path(argument)
+    if not references:
+        raise ValueError(f"--reference {argument.name}={argument.path}: holds no pictures")
+    return sorted(_unique(references), key=lambda reference: reference.id)
+
+
+def _of_path(argument: ReferenceArgument) -> list[Reference]:
+    """By what the path's name ends with; else it is a folder."""
+    path = argument.path
+    extension = path.rsplit(".", 1)[-1].lower()
+    if extension == "tar":
+        return list(_tars(list_files(path, ["tar"])))
+    if extension in PICTURES:
+        return [Reference(file, file) for file in list_files(path, PICTURES)]
+    if extension == "txt":
+        return list(_list(path))
+    fs, root = fsspec.core.url_to_fs(path)
+    if not fs.exists(root):
+        raise FileNotFoundError(2, "No such file or directory", path)
+    if not fs.isdir(root):
+        raise ValueError(
+            f"--reference {argument.name}={path}: is no folder; expected a folder of pictures, pictures, a .txt list "
+            "of them, a dataset, tars, earlier embeddings, or COCO's captions.json,FOLDER"
+        )
+    folder = Folder(path)
+    if folder.exists(MANIFEST):
+        return list(_dataset(folder))
+    tars = [f"{path.rstrip('/')}/{name}" for name in folder.names() if name.endswith(".tar")]
+    return list(_tars(tars) if tars else _folder(path))
 
 
 def _dataset(folder: Folder) -> Iterator[Reference]:
@@ -132,9 +134,9 @@ def _dataset(folder: Folder) -> Iterator[Reference]:
 def _stored(folder: Folder, name: str) -> str:
     with folder.open(name) as file:
         names = pq.read_schema(cast(Any, file)).names
-    if not (found := [column for column in STORED if column in names]):
+    if not (columns := [column for column in STORED if column in names]):
         raise ValueError(f"{folder.path(name)}: has no column of pictures, and there is no tar beside it")
-    return found[0]
+    return columns[0]
 
 
 @functools.lru_cache(2)
@@ -192,26 +194,27 @@ def _coco(path: str, pictures: str) -> list[Reference]:
             images = [(str(image["file_name"]), captions.get(image["id"], "")) for image in value["images"]]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({error!r})") from None
-    fs, root = fsspec.core.url_to_fs(pictures)
-    if not fs.isdir(root):
+    fs, path_of_pictures = fsspec.core.url_to_fs(pictures)
+    if not fs.isdir(path_of_pictures):
         raise ValueError(f"--reference …={path},{pictures}: {pictures} is no folder; expected that of the pictures")
     folder = PictureFolder(pictures)
-    found = [(name, folder.find(name), caption) for name, caption in images]
-    missing = [name for name, place, _ in found if place is None]
+    located = [(name, folder.find(name), caption) for name, caption in images]
+    missing = [name for name, within, _ in located if within is None]
     if missing:
         raise ValueError(f"{pictures}: {len(missing)} pictures of {path} are not there, first {missing[0]}")
-    return [Reference(name, f"{pictures.rstrip('/')}/{place}", caption=caption) for name, place, caption in found]
+    root = pictures.rstrip("/")
+    return [Reference(name, f"{root}/{within}", caption=caption) for name, within, caption in located]
 
 
-def _unique(found: Sequence[Reference]) -> list[Reference]:
+def _unique(references: Sequence[Reference]) -> list[Reference]:
     """Ids are names without folders, as long as no two are the same."""
-    names = [reference.id.rsplit("/", 1)[-1] for reference in found]
+    names = [reference.id.rsplit("/", 1)[-1] for reference in references]
     if len(set(names)) < len(names):
-        if len({reference.id for reference in found}) < len(found):
-            twice = next(r for n, r in enumerate(found) if r.id in {other.id for other in found[:n]})
+        if len({reference.id for reference in references}) < len(references):
+            twice = next(r for n, r in enumerate(references) if r.id in {other.id for other in references[:n]})
             raise ValueError(f"{twice.file}: the reference '{twice.id}' is there twice; names must be different")
-        return list(found)
-    return [replace(reference, id=name) for name, reference in zip(names, found, strict=True)]
+        return list(references)
+    return [replace(reference, id=name) for name, reference in zip(names, references, strict=True)]
 
 
 def sha256_of(reference: Reference) -> str:

@@ -96,12 +96,12 @@ def _networks(entry: str) -> set[Network]:
 
 def _resolve(host: str, entry: str) -> set[Address]:
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise ValueError(
             f"--allow_private_hosts {entry}: not a host with an address, host:port, port or network (10.0.0.0/8)"
         ) from None
-    return {ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in found}
+    return {ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos}
 
 
 def _port(text: str, entry: str) -> int:

@@ -33,7 +33,7 @@ class Answer:
         """The address that a socket was refused to, if one was."""
         self.too_large = False
         self.opted_out = False
-        self.asked = False
+        self.connected = False
         """Whether a connection was opened for it."""
         self.fault: Exception | None = None
         """What went wrong in here: libcurl would only print it, so it is kept for who reads the answer."""
@@ -86,5 +86,5 @@ class Answer:
         if not self._policy.allows(str(address[0]), int(address[1])):
             self.forbidden = str(address[0])
             return pycurl.SOCKET_BAD
-        self.asked = True
+        self.connected = True
         return socket.socket(family, kind, protocol)

@@ -34,7 +34,7 @@ _BY_ERROR = {
 _BROKEN = re.compile(r"recv failure|reset|closed|aborted|broken|eof|shut ?down", re.IGNORECASE)
 
 _WHEN = re.compile(r" after \d+ (?:ms|milliseconds?)\b(?: with \d+ (?:out of \d+ )?bytes received)?")
-"""What libcurl says of the moment, which is another in every run: the ledger's bytes must not be."""
+"""The part of libcurl's message that gives times and sizes: it differs from run to run, and the ledger must not."""
 
 _BY_STATUS = {403: "http-403", 404: "http-404", 408: "timeout", 410: "http-410", 429: "rate-limited"}
 
@@ -62,7 +62,7 @@ def failure(answer: Answer, error: int, message: str, *, redirected: bool) -> No
         reason = _BY_ERROR.get(error, "bad-response")
         if error == pycurl.E_RECV_ERROR and not _BROKEN.search(message):
             reason = "bad-response"  # libcurl says so of chunks and headers that make no sense, too
-        if error == pycurl.E_UNSUPPORTED_PROTOCOL and answer.asked and not 300 <= answer.status < 400:
+        if error == pycurl.E_UNSUPPORTED_PROTOCOL and answer.connected and not 300 <= answer.status < 400:
             reason = "bad-response"  # of HTTP itself: an answer of version 0.9 or 9.9
         leads_away = redirected and reason == "bad-url"
         return NotKept("redirects" if leads_away else reason, _WHEN.sub("", message) or f"curl error {error}")

@@ -43,7 +43,7 @@ class Fetched:
     data: bytes = b""
     problem: NotKept | None = None
     seconds: float = 0.0
-    """From its first attempt to its end: for so long it took one of the places."""
+    """From its first attempt to its end, during which it was one of the `--thread_count` links in flight."""
 
 
 @dataclass(eq=False, slots=True)
@@ -78,7 +78,7 @@ class Loop:
         self._later: list[tuple[float, int, _Link]] = []
         self._tickets = itertools.count()
         self._ready: deque[_Link] = deque()
-        self._asked: dict[str, _Link] = {}
+        self._robots_requests: dict[str, _Link] = {}
         self._held = 0
         self._free: deque[pycurl.Curl] = deque()
         self._active: dict[pycurl.Curl, _Link] = {}
@@ -142,12 +142,12 @@ class Loop:
             self._begin(link, rules)
             return
         link.begun = time.monotonic()
-        asked = self._asked.get(link.site)
-        if asked is None:
-            asked = _Link(_ROBOTS, f"{link.site}/robots.txt", link.host, link.site)
-            self._asked[link.site] = asked
-            self._attempt_in_turn(asked)
-        asked.waiting.append(link)
+        robots = self._robots_requests.get(link.site)
+        if robots is None:
+            robots = _Link(_ROBOTS, f"{link.site}/robots.txt", link.host, link.site)
+            self._robots_requests[link.site] = robots
+            self._attempt_in_turn(robots)
+        robots.waiting.append(link)
         self._held += 1
 
     def _begin(self, link: _Link, rules: Rules) -> None:
@@ -207,7 +207,7 @@ class Loop:
         return handle
 
     def _watch(self, event: int, descriptor: int, _multi: Any, _known: Any) -> None:
-        """libcurl wants to be told of these events of a socket."""
+        """libcurl's callback: which events of a socket it has to be called for."""
         if event == pycurl.POLL_REMOVE:
             self._selector.unregister(descriptor)
             return
@@ -219,7 +219,7 @@ class Loop:
             self._selector.register(descriptor, wanted)
 
     def _set_timer(self, milliseconds: int) -> None:
-        """libcurl wants to be called again after this time."""
+        """libcurl's callback: after which time it has to be called again, -1 for never."""
         self._timer = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
     def _move_bytes(self) -> None:
@@ -275,13 +275,13 @@ class Loop:
         if following:
             self._ready.append(following)
 
-    def _settle_robots(self, asked: _Link, problem: NotKept | None) -> None:
-        assert asked.answer is not None
-        rules = Rules.of_answer(asked.answer.status, asked.answer.body.getvalue(), problem)
-        _robots_cache.put(asked.site, rules)
-        del self._asked[asked.site]
-        self._held -= len(asked.waiting)
-        for link in asked.waiting:
+    def _settle_robots(self, robots: _Link, problem: NotKept | None) -> None:
+        assert robots.answer is not None
+        rules = Rules.of_answer(robots.answer.status, robots.answer.body.getvalue(), problem)
+        _robots_cache.put(robots.site, rules)
+        del self._robots_requests[robots.site]
+        self._held -= len(robots.waiting)
+        for link in robots.waiting:
             self._begin(link, rules)
 
     def _put(self, link: _Link, problem: NotKept | None) -> None:

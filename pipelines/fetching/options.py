@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from pipelines.fetching.addresses import AddressPolicy
-from pipelines.running.options import no_change_of_bytes, words_of
+from schemas.options import no_change_of_bytes, words_of
 
 Downloader = Literal["builtin", "img2dataset"]
 AGENT = "dalle-pipelines"
@@ -19,35 +19,39 @@ class FetchOptions:
     """How links are fetched."""
 
     thread_count: int = no_change_of_bytes(default=256)
-    """Links fetched at once in each worker process."""
+    """Links that each worker process fetches at once, 1 or more."""
     timeout: float = no_change_of_bytes(default=10.0)
-    """Seconds an attempt may take by the clock on the wall, redirects and a dripping body included."""
+    """Seconds of wall-clock time that an attempt may take, redirects and a slowly sent body included; above 0."""
     retries: int = no_change_of_bytes(default=1)
-    """Further attempts after a failure that may pass (name lookup, time-out, broken connection, 429, 5xx), with
-    back-off and as the server asks by Retry-After."""
+    """Further attempts after a failure that may pass (name lookup, time-out, broken connection, HTTP 429 or 5xx), 0 or
+    more. The first comes after 0.5 seconds, each further one after twice as long, or as the server's Retry-After
+    says."""
     max_redirects: int = no_change_of_bytes(default=5)
-    """Redirects followed."""
+    """Redirects that an attempt follows at most, 0 or more."""
     max_connections_per_host: int = no_change_of_bytes(default=64)
-    """Links of one host fetched at once in each worker process; local addresses have no such limit."""
+    """Links of one host that each worker process fetches at once, 1 or more. Addresses of this machine and its network
+    have no such limit."""
     max_bytes: int = 32 << 20
-    """Bytes of a picture at most, as sent and after content decoding."""
+    """Bytes that a fetched picture may have, 1 or more; a larger one is not read to its end and fails as too-large."""
     allow_private_hosts: tuple[str, ...] | None = no_change_of_bytes(default=None)
-    """Also fetch from private, loopback and link-local addresses: bare for all, or only these hosts, host:port
-    pairs, ports or networks."""
+    """Private, loopback and link-local addresses that are fetched from as well: all of them if the flag stands alone,
+    or only these hosts, host:port pairs, ports or networks (10.0.0.0/8). By default none is."""
     user_agent_token: str | None = no_change_of_bytes(default=None)
-    """Name by which robots.txt and X-Robots-Tag may address us, beside dalle-pipelines; sent in the user agent."""
+    """Name by which robots.txt and X-Robots-Tag may address this collector, of letters, digits, - and _; it is sent in
+    the user agent before dalle-pipelines, which is the name by default."""
     disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
-    """X-Robots-Tag directives that opt a picture out; bare for none."""
+    """X-Robots-Tag directives that opt a picture out; none does if the flag stands alone."""
     ignore_robots: bool = False
-    """Fetch also what robots.txt does not allow."""
+    """Fetch also what robots.txt does not allow. By default such links fail as robots-txt."""
     proxy: str | None = no_change_of_bytes(default=None)
-    """Proxy for all links (http://, https:// or socks5h://); it then decides which addresses are spoken to. Proxy
-    variables of the environment are ignored."""
+    """URL of a proxy for all links (http://, https://, socks5:// or socks5h://), which then decides which addresses are
+    connected to. By default there is none; proxy variables of the environment are ignored."""
     connect_to: tuple[str, ...] = no_change_of_bytes(default=())
-    """HOST:PORT:ADDRESS:PORT, as curl's: ask this address for what the links want of that host."""
+    """Addresses that are connected to in place of a host's own, HOST:PORT:ADDRESS:PORT each, as for curl
+    --connect-to."""
     downloader: Downloader = "builtin"
-    """img2dataset: its own downloader, which has none of these guards and therefore demands a bare
-    --allow_private_hosts."""
+    """What fetches the links. builtin has all that is said here; img2dataset is that package's own downloader, which
+    keeps to no address limits and therefore needs --allow_private_hosts standing alone."""
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -83,12 +87,12 @@ class FetchOptions:
 
     @property
     def agent(self) -> str:
-        """The name we go by."""
+        """The name by which robots.txt and X-Robots-Tag address this collector."""
         return self.user_agent_token or AGENT
 
     @property
     def user_agent(self) -> str:
-        """What is sent as User-Agent: who asks, not a browser's disguise."""
+        """What is sent as User-Agent: the collector's own name, never a browser's."""
         token = f"{self.user_agent_token} " if self.user_agent_token else ""
         return f"{token}{AGENT}/0.1 (image-caption collector; honours robots.txt and X-Robots-Tag)"
 
@@ -105,6 +109,6 @@ class FetchOptions:
         if self.proxy is not None:
             parts = urlsplit(self.proxy)
             port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 1080)
-            found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-            endpoints += [(str(info[4][0]), port) for info in found]
+            infos = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+            endpoints += [(str(info[4][0]), port) for info in infos]
         return policy.with_endpoints(endpoints)

@@ -52,14 +52,14 @@ class RobotsCache:
         self._rules: OrderedDict[str, Rules] = OrderedDict()
 
     def get(self, site: str) -> Rules | None:
-        """What is known of a site."""
-        found = self._rules.get(site)
-        if found:
+        """The rules of a site, or None if they are not known."""
+        rules = self._rules.get(site)
+        if rules:
             self._rules.move_to_end(site)
-        return found
+        return rules
 
     def put(self, site: str, rules: Rules) -> None:
-        """Remember it."""
+        """Remember a site's rules."""
         self._rules[site] = rules
         if len(self._rules) > _REMEMBERED:
             self._rules.popitem(last=False)

@@ -13,7 +13,7 @@ Link = TypeVar("Link")
 
 
 class HostSlots(Generic[Link]):
-    """Gives each host a number of slots; addresses of this machine or network have as many as they like."""
+    """Gives each host `most` slots; this machine and its network have no limit, nor has a host of `unlimited`."""
 
     def __init__(self, most: int, unlimited: Collection[str] = ()) -> None:
         self._most = most
@@ -45,7 +45,12 @@ class HostSlots(Generic[Link]):
 
 
 def has_limit(host: str, unlimited: Collection[str] = ()) -> bool:
-    """Whether only so many of a host's links are fetched at once; not so if it is of this machine or network."""
+    """Whether the number of a host's links in flight is limited; it is not for this machine and its network.
+
+    Args:
+        host: a name or a numeric address.
+        unlimited: further hosts without a limit.
+    """
     if host in unlimited or host == "localhost":
         return False
     try:

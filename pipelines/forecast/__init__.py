@@ -1,7 +1,7 @@
 """What collecting a list would give and take: `python -m pipelines.ingest --plan`.
 
     drawn = draw(source.rows())
-    found = probe(drawn, Collect(...))
+    found = probe(drawn, Journey(...))
     print_forecast(forecast(found, Machine(...)), "pairs.csv")
 
 A few rows, drawn by hash, are tried by the very stages that would collect them. Nothing is written.

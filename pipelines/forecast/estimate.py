@@ -71,9 +71,9 @@ class Forecast:
     losses: list[Loss]
     """By stage, commonest first."""
     links: int
-    """How many of the rows tried were asked for."""
+    """How many of the rows tried had a link that was fetched."""
     rot: list[tuple[str, int, Estimate]]
-    """Reason, links that failed for it, and their share of all links asked for; commonest first."""
+    """Reason, links that failed for it, and their share of all links that were fetched; commonest first."""
     working: tuple[int, Estimate]
     """Links that gave bytes."""
     tars: Estimate
@@ -101,18 +101,10 @@ class Forecast:
 
 def forecast(probed: Probed, machine: Machine) -> Forecast:
     """What the rows that were tried say of the whole list."""
-    drawn, records = probed.drawn, probed.records
-    n, fraction, rows = len(records), drawn.fraction, drawn.rows
-    lost = Counter((r.columns["stage"], r.columns["reason"]) for r in records if r.columns["status"] != SUCCESS)
-    left, still = {}, n
-    for stage in STAGES:
-        still -= sum(count for (where, _), count in lost.items() if where == stage)
-        left[stage] = still, share(still, n, fraction)
-    losses = [
-        Loss(stage, reason, count, share(count, n, fraction))
-        for (stage, reason), count in sorted(lost.items(), key=lambda e: (STAGES.index(e[0][0]), -e[1], e[0][1]))
-    ]
-    links = left["caption"][0] - sum(count for (_, reason), count in lost.items() if reason == "bad-url")
+    n, fraction, rows = len(probed.records), probed.drawn.fraction, probed.drawn.rows
+    losses = _losses(probed)
+    left = _left(losses, n, fraction)
+    links = left["caption"][0] - sum(loss.probed for loss in losses if loss.reason == "bad-url")
     rot = [
         (loss.reason, loss.probed, share(loss.probed, links, fraction))
         for loss in losses
@@ -139,6 +131,24 @@ def forecast(probed: Probed, machine: Machine) -> Forecast:
         processes=min(machine.processes, shards),
         local=probed.local,
     )
+
+
+def _losses(probed: Probed) -> list[Loss]:
+    """By stage, commonest first."""
+    lost = Counter((r.columns["stage"], r.columns["reason"]) for r in probed.records if r.columns["status"] != SUCCESS)
+    return [
+        Loss(stage, reason, count, share(count, len(probed.records), probed.drawn.fraction))
+        for (stage, reason), count in sorted(lost.items(), key=lambda e: (STAGES.index(e[0][0]), -e[1], e[0][1]))
+    ]
+
+
+def _left(losses: list[Loss], probed: int, fraction: float) -> dict[str, tuple[int, Estimate]]:
+    """After each stage how many of the rows tried are left, and which share of all."""
+    left, still = {}, probed
+    for stage in STAGES:
+        still -= sum(loss.probed for loss in losses if loss.stage == stage)
+        left[stage] = still, share(still, probed, fraction)
+    return left
 
 
 def _total(values: np.ndarray, probed: Probed, more: float = 0.0) -> Estimate:
@@ -214,8 +224,8 @@ def _hours(probed: Probed, machine: Machine, shards: int) -> tuple[Estimate, str
         tail = _tail(probed.in_flight[chosen], a_row, per_unit, rng)
         return probed.drawn.seconds + rows / processes * a_row + shards / processes * tail
 
-    found = resampled(len(probed.records), seconds, SEED)
-    return found.times(1 / 3600), max(costs, key=lambda name: float(costs[name].mean()))
+    hours = resampled(len(probed.records), seconds, SEED)
+    return hours.times(1 / 3600), max(costs, key=lambda name: float(costs[name].mean()))
 
 
 def _tail(in_flight: np.ndarray, a_row: float, per_unit: int, rng: np.random.Generator) -> float:

@@ -31,17 +31,17 @@ class Estimate:
         return Estimate(self.value * factor, self.low * factor, self.high * factor)
 
 
-def share(found: int, among: int, fraction: float) -> Estimate:
-    """The share of rows that are so, when `found` of `among` random ones are; 0 to 1.
+def share(count: int, among: int, fraction: float) -> Estimate:
+    """The share of rows of a kind, when `count` of `among` random ones are of it; 0 to 1.
 
     Args:
-        found: how many were.
-        among: how many were looked at.
-        fraction: how much of all of them that is, more than 0 and at most 1.
+        count: rows of the kind.
+        among: rows that were looked at.
+        fraction: how much of all rows these are, above 0 and at most 1.
     """
     if not among:
         return Estimate(0.0, 0.0, 0.0 if fraction >= 1 else 1.0)
-    p = found / among
+    p = count / among
     if fraction >= 1:
         return Estimate(p, p, p)
     n = among / (1 - fraction)  # rows drawn with replacement that would tell as much

@@ -23,7 +23,7 @@ from dalle.reading.epoch_order import draws
 from pipelines.lists.rows import ROWS
 from pipelines.lists.slices import narrowest_types, parse_columns
 from pipelines.stages.filter import filter_captions
-from pipelines.work.collect import Collect
+from pipelines.work.journey import Journey
 from pipelines.work.record import Record
 from schemas.pair_shards import sample_json
 from schemas.shards import index_digits, sample_key, sample_size
@@ -33,11 +33,11 @@ LEAST = 200
 MOST = 5_000
 SEED = 0
 _PURPOSE = 17
-"""Tells these draws from others of the same seed."""
+"""Separates these draws from others of the same seed."""
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnRows:
     """Rows of a list drawn at random."""
 
     table: pa.Table
@@ -59,14 +59,15 @@ class Drawn:
 class Probed:
     """What became of the rows that were tried, one figure of each kind for each row."""
 
-    drawn: Drawn
+    drawn: DrawnRows
     records: list[Record]
     fetched: np.ndarray
     """[n] bytes that came over the network."""
     in_flight: np.ndarray
-    """[n] seconds for which a link took one of the places of `--thread_count`; 0 where nothing was fetched."""
+    """[n] seconds for which a link was one of the `--thread_count` in flight; 0 where nothing was fetched."""
     busy: np.ndarray
-    """[n] seconds of one worker: of a processor for links, by the clock for local pictures, which are read in turn."""
+    """[n] seconds of one worker: of processor time for links, of wall-clock time for local pictures, which are read one
+    after the other."""
     stored: np.ndarray
     """[n] bytes of the stored picture; 0 if not kept."""
     in_tar: np.ndarray
@@ -79,7 +80,7 @@ class Probed:
     """By the clock on the wall, the list's reading left out."""
 
 
-def draw(batches: Iterable[pa.RecordBatch], seed: int = SEED) -> Drawn:
+def draw(batches: Iterable[pa.RecordBatch], seed: int = SEED) -> DrawnRows:
     """Draw 0.5 % of a list's rows: at least 200, at most 5,000, all of a shorter list.
 
     Raises:
@@ -105,27 +106,27 @@ def draw(batches: Iterable[pa.RecordBatch], seed: int = SEED) -> Drawn:
         raise ValueError("the list has no rows; expected at least one")
     wanted = min(rows, MOST, max(LEAST, math.ceil(SHARE * rows)))
     table, numbers, _ = _smallest(held, numbers, hashes, wanted)
-    return Drawn(table.combine_chunks(), numbers, rows, time.monotonic() - begun)
+    return DrawnRows(table.combine_chunks(), numbers, rows, time.monotonic() - begun)
 
 
-def probe(drawn: Drawn, collect: Collect) -> Probed:
+def probe(drawn: DrawnRows, journey: Journey) -> Probed:
     """Do with the rows what `pipelines.ingest` would, and keep only figures."""
-    collect.prepare()
+    journey.prepare()
     table = parse_columns(drawn.table, narrowest_types(drawn.table))
     n = table.num_rows
     fetched, in_flight, busy, stored, in_tar = (np.zeros(n) for _ in range(5))
     begun, spent = time.monotonic(), time.process_time()
-    digits = index_digits(collect.rows_per_shard)
+    digits = index_digits(journey.rows_per_shard)
     records = []
     before = time.thread_time()
     for index, row in enumerate(table.to_pylist()):
-        key = sample_key("0" * 5, index % collect.rows_per_shard, digits)
-        records.append(Record.begin(index, key, row, filter_captions(row["captions"] or [], collect.limits)))
+        key = sample_key("0" * 5, index % journey.rows_per_shard, digits)
+        records.append(Record.begin(index, key, row, filter_captions(row["captions"] or [], journey.limits)))
         busy[index], before = time.thread_time() - before, time.thread_time()
-    clock = time.thread_time if collect.local_folder is None else time.monotonic
+    clock = time.thread_time if journey.local_folder is None else time.monotonic
     sink, before = _Sink(), clock()
     with _codecs_silenced():
-        for record, size, seconds in collect.fates(records, cast("Any", sink)):
+        for record, size, seconds in journey.fates(records, cast("Any", sink)):
             index = record.index
             busy[index] += clock() - before
             before = clock()
@@ -134,7 +135,7 @@ def probe(drawn: Drawn, collect: Collect) -> Probed:
             if stored[index]:
                 in_tar[index] = _in_tar(record, int(stored[index]))
     spent = time.process_time() - spent
-    if collect.local_folder is None:
+    if journey.local_folder is None:
         busy += max(0.0, spent - float(busy.sum())) / n  # of the thread that fetches, and what else a worker does
     return Probed(
         drawn=drawn,
@@ -144,7 +145,7 @@ def probe(drawn: Drawn, collect: Collect) -> Probed:
         busy=busy,
         stored=stored,
         in_tar=in_tar,
-        local=collect.local_folder is not None,
+        local=journey.local_folder is not None,
         extra=pa.schema([f.remove_metadata() for f in table.schema if f.name not in ROWS.names]),
         seconds=time.monotonic() - begun,
     )
@@ -178,7 +179,7 @@ class _Sink:
         return len(data)
 
     def take(self) -> int:
-        """Bytes since it was asked last."""
+        """Bytes that were written since the last call."""
         size, self._size = self._size, 0
         return size
 

@@ -24,64 +24,65 @@ _LEFT = {
 }
 
 
-def print_forecast(found: Forecast, what: str, console: Console | None = None) -> None:
+def print_forecast(forecast: Forecast, what: str, console: Console | None = None) -> None:
     """Print a forecast of a list that is called `what`."""
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=110)
-    if found.probed == found.rows:
-        few = f", fewer than {LEAST} and so" if found.rows < LEAST else ","
-        how = f"all {found.rows:,} rows{few} probed whole: rows and bytes are counts, not estimates"
+    if forecast.probed == forecast.rows:
+        few = f", fewer than {LEAST} and so" if forecast.rows < LEAST else ","
+        how = f"all {forecast.rows:,} rows{few} probed whole: rows and bytes are counts, not estimates"
     else:
-        how = f"{found.probed:,} of {found.rows:,} rows probed, drawn at random ({SHARE:.1%}, {LEAST} to {MOST:,} rows)"
+        drawn = f"drawn at random ({SHARE:.1%}, {LEAST} to {MOST:,} rows)"
+        how = f"{forecast.probed:,} of {forecast.rows:,} rows probed, {drawn}"
     console.print(f"plan of {what}: {how}", markup=False, soft_wrap=True)
-    console.print(_fates(found))
-    if found.links:
-        console.print(_links(found))
-    console.print(_costs(found))
+    console.print(_fates(forecast))
+    if forecast.links:
+        console.print(_links(forecast))
+    console.print(_costs(forecast))
+    shards, processes = _many(forecast.shards, "shard"), _many(forecast.processes, "worker process", "es")
     for line in (
-        f"on this machine: {_many(found.shards, 'shard')}, {_many(found.processes, 'worker process', 'es')}, held up "
-        f"by {found.held_up_by}",
+        f"on this machine: {shards}, {processes}, held up by {forecast.held_up_by}",
         "what the line, the disk or the servers do when all workers ask at once cannot be told from a probe",
         "nothing was written; the same command without --plan collects the list",
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
-def _fates(found: Forecast) -> Table:
+def _fates(forecast: Forecast) -> Table:
     table = _table("", "probed", "share", "95 %", "rows of the list", "95 %")
-    table.add_row("rows", f"{found.probed:,}", "100 %", "", f"{found.rows:,}", "")
-    told = {reason for reason, _, _ in found.rot}
-    for stage, (count, share) in found.left.items():
-        for loss in found.losses:
-            if loss.stage == stage and loss.reason not in told:
-                table.add_row(f"  {stage}: {loss.reason}", f"{loss.probed:,}", *_shares(loss.share, found.rows))
+    table.add_row("rows", f"{forecast.probed:,}", "100 %", "", f"{forecast.rows:,}", "")
+    reasons_of_links = {reason for reason, _, _ in forecast.rot}
+    for stage, (count, share) in forecast.left.items():
+        for loss in forecast.losses:
+            if loss.stage == stage and loss.reason not in reasons_of_links:
+                table.add_row(f"  {stage}: {loss.reason}", f"{loss.probed:,}", *_shares(loss.share, forecast.rows))
         style = "bold" if stage == "image" else ""
-        table.add_row(Text(_LEFT[stage], style), f"{count:,}", *_shares(share, found.rows))
+        table.add_row(Text(_LEFT[stage], style), f"{count:,}", *_shares(share, forecast.rows))
     return table
 
 
-def _links(found: Forecast) -> Table:
-    table = _table("pictures" if found.local else "links", "probed", "share", "95 %", "")
-    table.add_row("asked for", f"{found.links:,}", "100 %", "", "")
-    table.add_row("gave bytes", f"{found.working[0]:,}", *_shares(found.working[1])[:2], "")
-    for reason, count, share in found.rot:
+def _links(forecast: Forecast) -> Table:
+    table = _table("pictures" if forecast.local else "links", "probed", "share", "95 %", "")
+    table.add_row("asked for", f"{forecast.links:,}", "100 %", "", "")
+    table.add_row("gave bytes", f"{forecast.working[0]:,}", *_shares(forecast.working[1])[:2], "")
+    for reason, count, share in forecast.rot:
         table.add_row(f"  {reason}", f"{count:,}", *_shares(share)[:2], Text(REASONS[reason].meaning))
     return table
 
 
-def _costs(found: Forecast) -> Table:
+def _costs(forecast: Forecast) -> Table:
     table = _table("what it takes", "", "95 %")
     for name, estimate, spell in (
-        ("tars", found.tars, human_bytes),
-        ("ledgers", found.ledgers, human_bytes),
-        ("disk in all", found.disk, human_bytes),
-        ("to fetch", found.network, human_bytes),
-        ("time at the measured rate", found.hours, human_hours),
+        ("tars", forecast.tars, human_bytes),
+        ("ledgers", forecast.ledgers, human_bytes),
+        ("disk in all", forecast.disk, human_bytes),
+        ("to fetch", forecast.network, human_bytes),
+        ("time at the measured rate", forecast.hours, human_hours),
     ):
-        if estimate.high and not (found.local and name == "to fetch"):
+        if estimate.high and not (forecast.local and name == "to fetch"):
             table.add_row(name, spell(estimate.value), _interval(estimate, spell))
-    kept, hours = found.kept[1].times(found.rows), found.hours.value
+    kept, hours = forecast.kept[1].times(forecast.rows), forecast.hours.value
     if hours:
         table.add_row("  that is", f"{kept.value / hours / 3600:,.1f} images/s kept", "")
     return table

@@ -12,13 +12,13 @@ from typing import IO, Any
 import fsspec
 import pyarrow as pa
 
+from pipelines.lists.columns import ListColumns
 from pipelines.lists.formats import as_text, comma_separated, lines, open_text
 from pipelines.lists.local_pictures import PictureFolder
-from pipelines.lists.options import ListOptions
 from pipelines.lists.rows import JSON_TEXT, Row, batches
 
 
-def coco(path: str, options: ListOptions, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
+def coco(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     """COCO's captions JSON; without local pictures they are fetched from `coco_url`."""
     with open_text(path) as file:
         try:
@@ -29,38 +29,38 @@ def coco(path: str, options: ListOptions, pictures: PictureFolder | None) -> Ite
                 captions.setdefault(annotation["image_id"], []).append(as_text(annotation["caption"]))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({error!r})") from None
-    extras = [pa.field(name, pa.string(), metadata=JSON_TEXT) for name in options.save_additional_columns]
-    yield from batches(_coco_rows(images, captions, options, pictures), extras)
+    extras = [pa.field(name, pa.string(), metadata=JSON_TEXT) for name in columns.save_additional_columns]
+    yield from batches(_coco_rows(images, captions, columns, pictures), extras)
 
 
-def cub(url: str, options: ListOptions, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
+def cub(url: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     """CUB-200-2011: a folder with Reed's texts (`text_c10`, ten captions a picture), or with `images.txt`, where the
     class name is the caption; or a captions.jsonl (file, captions)."""
     fs, root = fsspec.core.url_to_fs(url)
     if fs.isfile(root):
-        found: Iterable[tuple[str, list[str]]] = _cub_jsonl(url)
+        captions_by_name: Iterable[tuple[str, list[str]]] = _cub_jsonl(url)
     elif fs.exists(f"{root}/images.txt"):
-        found = _cub_classes(fs, root)
+        captions_by_name = _cub_classes(fs, root)
         pictures = pictures or (PictureFolder(f"{url.rstrip('/')}/images") if fs.isdir(f"{root}/images") else None)
     else:
-        found = _cub_texts(fs, root, url)
+        captions_by_name = _cub_texts(fs, root, url)
     if pictures is None:
         raise ValueError(f"{url}: CUB has no addresses; say with --image_folder where its pictures lie")
-    yield from batches(_local_row(name, captions, pictures) for name, captions in found)
+    yield from batches(_local_row(name, captions, pictures) for name, captions in captions_by_name)
 
 
-def flickr8k(path: str, options: ListOptions, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
+def flickr8k(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     """Flickr8k: `captions.txt` (image,caption, header or not), or `Flickr8k.token.txt` (image#n, tab, caption)."""
     return _flickr(path, pictures)
 
 
-def flickr30k(path: str, options: ListOptions, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
+def flickr30k(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     """Flickr30k: `results_20130124.token`, `results.csv` (divided by |), or Karpathy's `dataset_flickr30k.json`."""
     return _flickr(path, pictures)
 
 
 def _coco_rows(
-    images: list[Any], captions: dict[Any, list[str]], options: ListOptions, pictures: PictureFolder | None
+    images: list[Any], captions: dict[Any, list[str]], columns: ListColumns, pictures: PictureFolder | None
 ) -> Iterator[Row]:
     known = set()
     for image in images:
@@ -68,21 +68,21 @@ def _coco_rows(
         name = str(image["file_name"])
         extras = [
             json.dumps(image[column], ensure_ascii=False) if image.get(column) is not None else None
-            for column in options.save_additional_columns
+            for column in columns.save_additional_columns
         ]
         if pictures is None:
             yield Row(image.get("coco_url"), captions[image["id"]], extras)
         else:
             local = _local_row(name, captions[image["id"]], pictures)
-            yield Row(local.url, local.captions, extras, place=local.place)
+            yield Row(local.url, local.captions, extras, location=local.location)
     for unknown in sorted(captions.keys() - known, key=str):
         yield Row(None, [], problem=f"captions of image {unknown}, which is not among the images")
 
 
 def _local_row(name: str, captions: list[str], pictures: PictureFolder) -> Row:
-    """A row of a local picture; an empty place says that it is not there."""
-    place = pictures.find(name)
-    return Row(place or name, captions, place=place or "")
+    """A row of a local picture; an empty location says that it is not there."""
+    path = pictures.find(name)
+    return Row(path or name, captions, location=path or "")
 
 
 def _cub_classes(fs: Any, root: str) -> Iterator[tuple[str, list[str]]]:
@@ -122,18 +122,18 @@ def _flickr(path: str, pictures: PictureFolder | None) -> Iterator[pa.RecordBatc
     if pictures is None:
         raise ValueError(f"{path}: this data set has no addresses; say with --image_folder where its pictures lie")
     with open_text(path) as file:
-        found = _karpathy(file, path) if path.endswith(".json") else _grouped(_caption_lines(file, path))
+        captions_by_name = _karpathy(file, path) if path.endswith(".json") else _grouped(_caption_lines(file, path))
         yield from batches(
             Row(None, [], problem=name) if captions is None else _local_row(name, captions, pictures)
-            for name, captions in found
+            for name, captions in captions_by_name
         )
 
 
-def _grouped(found: Iterator[tuple[str, str | None]]) -> Iterator[tuple[str, list[str] | None]]:
+def _grouped(captions_in_lines: Iterator[tuple[str, str | None]]) -> Iterator[tuple[str, list[str] | None]]:
     """Captions by picture, in the order in which pictures first appear; problems at their end."""
     captions: dict[str, list[str]] = {}
     problems = []
-    for name, caption in found:
+    for name, caption in captions_in_lines:
         if caption is None:
             problems.append(name)
         else:

@@ -14,36 +14,36 @@ from fsspec.implementations.local import LocalFileSystem
 COMPRESSIONS = ("", ".gz", ".bz2", ".xz", ".zst")
 
 
-def list_files(given: str, extensions: Sequence[str]) -> list[str]:
+def list_files(url_list: str, extensions: Sequence[str]) -> list[str]:
     """The files of a path, folder, glob or brace expression; sorted, but braces in the order they were given.
 
     Args:
-        given: a path or an fsspec URL.
+        url_list: a path or an fsspec URL.
         extensions: what a folder's files may end with, without the dot; others in it are not of the list.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if a folder or a glob holds none.
     """
-    found: list[str] = []
-    for part in braceexpand(given) if "{" in given else [given]:
+    files: list[str] = []
+    for part in braceexpand(url_list) if "{" in url_list else [url_list]:
         fs, path = fsspec.core.url_to_fs(part)
         if fs.isdir(path):
             inside = sorted(n for n in fs.ls(path, detail=False) if _ends_with(n, extensions))
             if not inside:
                 wanted = ", ".join(f".{e}" for e in extensions)
                 raise ValueError(f"{part}: no file in this folder ends with {wanted}; name the list's files")
-            found += [_address(fs, name) for name in inside]
+            files += [_address(fs, name) for name in inside]
         elif any(c in part for c in "*?[") and not fs.exists(path):
             matched = sorted(fs.glob(path))
             if not matched:
                 raise ValueError(f"{part}: no file has such a name")
-            found += [_address(fs, name) for name in matched]
+            files += [_address(fs, name) for name in matched]
         elif fs.exists(path):
-            found.append(_address(fs, path))
+            files.append(_address(fs, path))
         else:
             raise FileNotFoundError(2, "No such file or directory", part)
-    return found
+    return files
 
 
 def file_inputs(files: Sequence[str]) -> list[dict[str, Any]]:

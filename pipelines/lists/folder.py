@@ -37,8 +37,8 @@ def read_folder(url: str) -> Iterator[pa.RecordBatch]:
 def folder_files(url: str) -> list[tuple[str, int]]:
     """Path and size of every file of the folder, sorted."""
     fs, root = fsspec.core.url_to_fs(url)
-    found = fs.find(root, detail=True)
-    return sorted((path[len(root) + 1 :], int(info["size"])) for path, info in found.items())
+    files = fs.find(root, detail=True)
+    return sorted((path[len(root) + 1 :], int(info["size"])) for path, info in files.items())
 
 
 def _listed(fs: fsspec.AbstractFileSystem, root: str, url: str) -> Iterator[Row]:
@@ -50,7 +50,7 @@ def _listed(fs: fsspec.AbstractFileSystem, root: str, url: str) -> Iterator[Row]
             try:
                 value = json.loads(line)
                 name = as_text(value["file"])
-                yield Row(name, [as_text(c) for c in value["captions"]], place=name)
+                yield Row(name, [as_text(c) for c in value["captions"]], location=name)
             except (ValueError, KeyError, TypeError, IndexError):
                 problem = f'{where}: expected {{"file": "...", "captions": ["..."]}}'
                 yield Row(None, [], problem=problem)
@@ -69,4 +69,4 @@ def _beside(fs: fsspec.AbstractFileSystem, root: str, url: str) -> Iterator[Row]
             with fs.open(text, "rb") as file:
                 captions = [c for c in file.read().decode("utf-8-sig", "replace").splitlines() if c.strip()]
         name = path[len(root) + 1 :]
-        yield Row(name, captions, place=name)
+        yield Row(name, captions, location=name)

@@ -11,46 +11,47 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO, Any, get_args
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import fsspec
 import ijson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.lists.options import InputFormat, ListOptions
-from pipelines.lists.rows import BATCH_ROWS, JSON_TEXT, Row, batches
+from pipelines.lists.columns import ListColumns
+from pipelines.lists.rows import BATCH_ROWS, JSON_TEXT, LOCATION, Row, batches
 
 _LONGEST_FIELD = 1 << 20
 _DEEPEST = 100
 
-EXTENSIONS = tuple(kind for kind in get_args(InputFormat) if "." not in kind)
-"""What a list's name may end with."""
 
+def read_list(path: str, extension: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
+    """The rows of one list file, in order, in batches of `pipelines.lists.rows.ROWS` and the additional columns.
 
-def read_list(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
-    """The rows of one list file, in order, in batches.
+    Args:
+        path: of the file.
+        extension: how it is written, one of `EXTENSIONS`.
+        columns: which of its columns are read.
 
     Raises:
         ValueError: if the list has no such column, or is not written in its format.
         OSError: if it cannot be read.
     """
-    kind = input_format(path, options)
-    if kind == "parquet":
-        yield from read_parquet_list(path, options)
-    else:
-        with open_text(path) as file:
-            yield from batches(_READERS[kind](file, path, options), extra_fields(options, is_json="json" in kind))
+    if extension == _PARQUET:
+        yield from read_parquet_list(path, columns)
+        return
+    with open_text(path) as file:
+        yield from batches(_READERS[extension](file, path, columns), extra_fields(columns, is_json="json" in extension))
 
 
-def input_format(path: str, options: ListOptions) -> str:
-    """How a list is written: as told, or as its name says.
+def extension_of(path: str, input_format: InputFormat | None) -> str:
+    """How a list is written, one of `EXTENSIONS`: as `--input_format` says, or as its name says.
 
     Raises:
-        ValueError: if neither tells.
+        ValueError: if neither says it.
     """
-    if options.input_format:
-        return options.input_format.removesuffix(".gz")
+    if input_format:
+        return input_format.removesuffix(".gz")
     for part in reversed(path.lower().rsplit("/", 1)[-1].split(".")):
         if part in EXTENSIONS:
             return part
@@ -59,10 +60,10 @@ def input_format(path: str, options: ListOptions) -> str:
     )
 
 
-def extra_fields(options: ListOptions, *, is_json: bool) -> list[pa.Field]:
+def extra_fields(columns: ListColumns, *, is_json: bool) -> list[pa.Field]:
     """The additional columns of a format without types of its own."""
     metadata = JSON_TEXT if is_json else None
-    return [pa.field(name, pa.string(), metadata=metadata) for name in options.save_additional_columns]
+    return [pa.field(name, pa.string(), metadata=metadata) for name in columns.save_additional_columns]
 
 
 def open_text(path: str) -> Any:
@@ -80,31 +81,34 @@ def tab_separated(file: IO[bytes]) -> Iterator[list[str]]:
     return (line.rstrip("\r\n").split("\t") for line in lines(file))
 
 
-def columns(
-    found: Iterable[list[str] | str], path: str, options: ListOptions, names: Sequence[str] = ()
+def named_rows(
+    records: Iterable[list[str] | str], path: str, columns: ListColumns, names: Sequence[str] = ()
 ) -> Iterator[Row]:
-    """Rows of fields by their columns' names.
+    """The rows of a list whose records are fields in a fixed order.
 
     Args:
-        found: fields of each line, or what is wrong with it.
-        path: for messages.
-        options: which columns are wanted.
-        names: of the columns; none if the first line says them.
+        records: the fields of each line, or what is wrong with it.
+        path: of the list, for messages.
+        columns: which columns are read.
+        names: of the fields, in their order; none if the first record says them.
+
+    Raises:
+        ValueError: if there is no line of names, or a column that is to be read is not among them.
     """
-    found = iter(found)
+    records = iter(records)
     first = 1 if names else 2
     if not names:
-        header = next(found, [])
+        header = next(records, [])
         if isinstance(header, str):
             raise ValueError(f"{path}: {header}")
         if not any(header):
             raise ValueError(f"{path}: begins with no line of column names; the list has no rows, or is damaged")
         names = [name.strip() for name in header]
     at = {name: i for i, name in enumerate(names)}
-    check_columns(names, path, options)
-    url, caption = at[options.url_col], at[options.caption_col]
-    extras = [at[name] for name in options.save_additional_columns]
-    for number, fields in enumerate(found, first):
+    check_columns(names, path, columns)
+    url, caption = at[columns.url_col], at[columns.caption_col]
+    extras = [at[name] for name in columns.save_additional_columns]
+    for number, fields in enumerate(records, first):
         if isinstance(fields, str):
             yield Row(None, [], problem=fields)
         elif len(fields) == len(names):
@@ -119,10 +123,10 @@ def json_items(file: IO[bytes], prefix: str, path: str) -> Iterator[Any]:
     Raises:
         ValueError: if the file is not JSON.
     """
-    place = f"{prefix}.item" if prefix else "item"
+    item_prefix = f"{prefix}.item" if prefix else "item"
     try:
         shallow = _not_too_deep(ijson.basic_parse(file, use_float=True), path)
-        yield from ijson.items(_with_the_array(ijson.parse(shallow), path, prefix), place)
+        yield from ijson.items(_with_the_array(ijson.parse(shallow), path, prefix), item_prefix)
     except ijson.JSONError as error:
         hint = "" if prefix else "; if it has an object a line, give --input_format jsonl"
         raise ValueError(f"{path}: not the JSON expected ({str(error).splitlines()[0]}){hint}") from None
@@ -153,21 +157,28 @@ def _with_the_array(events: Iterable[tuple[str, str, Any]], path: str, prefix: s
         raise ValueError(f"{path}: has no array {where}; if it has an object a line, give --input_format jsonl")
 
 
-def from_object(value: Any, where: str, options: ListOptions, captions: Sequence[Any] | None = None) -> Row:
-    """A row of a JSON object; its additional columns as JSON text."""
+def from_object(value: Any, where: str, columns: ListColumns, captions: Sequence[Any] | None = None) -> Row:
+    """A row of a JSON object; its additional columns as JSON text.
+
+    Args:
+        value: the object as it was parsed, or the error that parsing it raised.
+        where: which one it is, for messages.
+        columns: which of its members are read.
+        captions: taken in place of those of the caption's column.
+    """
     if not isinstance(value, dict):
         what = str(value) if isinstance(value, ValueError) else f"{type(value).__name__}, expected an object"
         return Row(None, [], problem=f"{where}: {what}")
-    if options.url_col not in value:
-        return Row(None, [], problem=f"{where}: has no '{options.url_col}', only {', '.join(value)}"[:200])
+    if columns.url_col not in value:
+        return Row(None, [], problem=f"{where}: has no '{columns.url_col}', only {', '.join(value)}"[:200])
     if captions is None:
-        caption = value.get(options.caption_col)
+        caption = value.get(columns.caption_col)
         captions = caption if isinstance(caption, list) else [caption]
     extras = [
         json.dumps(value[name], ensure_ascii=False) if value.get(name) is not None else None
-        for name in options.save_additional_columns
+        for name in columns.save_additional_columns
     ]
-    url = value[options.url_col]
+    url = value[columns.url_col]
     return Row(None if url is None else as_text(url), [as_text(c) for c in captions if c is not None], extras)
 
 
@@ -176,46 +187,46 @@ def as_text(value: Any) -> str:
     return str(value).encode("utf-8", "replace").decode()
 
 
-def check_columns(found: Sequence[str], path: str, options: ListOptions) -> None:
-    """The columns that were asked for must be there.
+def check_columns(names: Sequence[str], path: str, columns: ListColumns) -> None:
+    """Every column that is read must be there exactly once.
 
     Raises:
         ValueError: naming the first that is not, those that are, and the flag.
     """
-    flags = {options.url_col: "--url_col", options.caption_col: "--caption_col"}
-    for name in (options.url_col, options.caption_col, *options.save_additional_columns):
-        if list(found).count(name) > 1:
-            raise ValueError(f"{path}: has the column '{name}' {list(found).count(name)} times; leave one of them")
-        if name not in found:
+    flags = {columns.url_col: "--url_col", columns.caption_col: "--caption_col"}
+    for name in (columns.url_col, columns.caption_col, *columns.save_additional_columns):
+        if list(names).count(name) > 1:
+            raise ValueError(f"{path}: has the column '{name}' {list(names).count(name)} times; leave one of them")
+        if name not in names:
             flag = flags.get(name, "--save_additional_columns or --verify_hash")
             advice = f"name the right one with {flag}"
-            if options.dataset and name in flags:  # a preset does not ask for their names
-                advice = f"so it is not {options.dataset}'s; give its own --dataset, or none and name its columns"
-            raise ValueError(f"{path}: has no column '{name}'; its columns are {_few(found)}; {advice}")
+            if columns.dataset and name in flags:  # a preset does not ask for their names
+                advice = f"so it is not {columns.dataset}'s; give its own --dataset, or none and name its columns"
+            raise ValueError(f"{path}: has no column '{name}'; its columns are {_few(names)}; {advice}")
 
 
 def _few(names: Sequence[str]) -> str:
     """Names for a message, also where a file that is no list gives many or long ones."""
-    told = [name if len(name) <= 40 else f"{name[:40]}…" for name in names[:30]]
-    return ", ".join(told) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+    shortened = [name if len(name) <= 40 else f"{name[:40]}…" for name in names[:30]]
+    return ", ".join(shortened) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
 
 
-def read_parquet_list(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+def read_parquet_list(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """The rows of a Parquet list; additional columns keep their types."""
     with fsspec.open(path, "rb") as file:
         table = open_parquet(file, path)
-        check_columns(table.schema_arrow.names, path, options)
-        wanted = dict.fromkeys((options.url_col, options.caption_col, *options.save_additional_columns))
+        check_columns(table.schema_arrow.names, path, columns)
+        wanted = dict.fromkeys((columns.url_col, columns.caption_col, *columns.save_additional_columns))
         for batch in table.iter_batches(BATCH_ROWS, columns=list(wanted)):
-            caption = batch[options.caption_col]
+            caption = batch[columns.caption_col]
             is_list = pa.types.is_list(caption.type)
             nothing = pa.nulls(len(batch), pa.string())
             values = {
-                "url": batch[options.url_col].cast(pa.string()),
+                "url": batch[columns.url_col].cast(pa.string()),
                 "captions": caption.cast(pa.list_(pa.string())) if is_list else _one_each(caption),
-                "place": nothing,
+                LOCATION: nothing,
                 "problem": nothing,
-                **{name: batch[name] for name in options.save_additional_columns},
+                **{name: batch[name] for name in columns.save_additional_columns},
             }
             yield pa.RecordBatch.from_pydict(values)
 
@@ -238,16 +249,16 @@ def _one_each(caption: pa.Array) -> pa.ListArray:
     return pa.ListArray.from_arrays(offsets, caption.drop_null().cast(pa.string()))
 
 
-def _txt(file: IO[bytes], path: str, options: ListOptions) -> Iterator[Row]:
-    if options.save_additional_columns:
+def _txt(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
+    if columns.save_additional_columns:
         raise ValueError(f"{path}: a txt list has only addresses, so --save_additional_columns finds nothing")
     for line in lines(file):
         if address := line.strip():
             yield Row(address, [])
 
 
-def _csv(file: IO[bytes], path: str, options: ListOptions) -> Iterator[Row]:
-    return columns(comma_separated(file), path, options)
+def _csv(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
+    return named_rows(comma_separated(file), path, columns)
 
 
 def comma_separated(file: IO[bytes], delimiter: str = ",") -> Iterator[list[str] | str]:
@@ -263,19 +274,19 @@ def comma_separated(file: IO[bytes], delimiter: str = ",") -> Iterator[list[str]
             yield f"line {reader.line_num}: {error}"
 
 
-def _tsv(file: IO[bytes], path: str, options: ListOptions) -> Iterator[Row]:
-    return columns(tab_separated(file), path, options)
+def _tsv(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
+    return named_rows(tab_separated(file), path, columns)
 
 
-def _json(file: IO[bytes], path: str, options: ListOptions) -> Iterator[Row]:
+def _json(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
     for number, value in enumerate(json_items(file, "", path), 1):
-        yield from_object(value, f"item {number}", options)
+        yield from_object(value, f"item {number}", columns)
 
 
-def _jsonl(file: IO[bytes], path: str, options: ListOptions) -> Iterator[Row]:
+def _jsonl(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
     for number, line in enumerate(lines(file), 1):
         if line.strip():
-            yield from_object(_parsed(line), f"line {number}", options)
+            yield from_object(_parsed(line), f"line {number}", columns)
 
 
 def _parsed(line: str) -> Any:
@@ -287,10 +298,21 @@ def _parsed(line: str) -> Any:
         return ValueError("its values lie too deep in one another")
 
 
-_READERS: dict[str, Callable[[IO[bytes], str, ListOptions], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[IO[bytes], str, ListColumns], Iterator[Row]]] = {
     "txt": _txt,
     "csv": _csv,
     "tsv": _tsv,
     "json": _json,
     "jsonl": _jsonl,
 }
+_PARQUET = "parquet"
+
+EXTENSIONS = (*_READERS, _PARQUET)
+"""What a list's name may end with, before that of its compression."""
+INPUT_FORMATS = (*EXTENSIONS, *(f"{extension}.gz" for extension in _READERS))
+"""What `--input_format` may be."""
+
+if TYPE_CHECKING:
+    InputFormat = str  # mypy cannot read choices that are made when the module is loaded
+else:
+    InputFormat = Literal[INPUT_FORMATS]

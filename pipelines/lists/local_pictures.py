@@ -24,6 +24,6 @@ class PictureFolder:
             if name in self._paths:
                 return name
         for name in names:
-            if found := self._by_name.get(name.rsplit("/", 1)[-1]):
-                return found
+            if path := self._by_name.get(name.rsplit("/", 1)[-1]):
+                return path
         return None

@@ -1,21 +1,14 @@
-"""What a list is and how it is written."""
+"""What a list is and how it is written: the flags of `pipelines.ingest` about it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from pipelines.running.options import no_change_of_bytes, words_of
-
-InputFormat = Literal[
-    "txt", "csv", "tsv", "json", "jsonl", "parquet", "txt.gz", "csv.gz", "tsv.gz", "json.gz", "jsonl.gz"
-]  # fmt: skip
-Dataset = Literal[
-    "cc3m", "cc12m", "laion", "coyo", "datacomp", "yfcc100m", "wit", "sbu", "redcaps", "coco", "cub", "flickr8k",
-    "flickr30k", "img2dataset", "webdataset", "folder"
-]  # fmt: skip
-
-_WITHOUT_COLUMNS: tuple[Dataset, ...] = ("sbu", "cub", "flickr8k", "flickr30k", "folder")
+from pipelines.lists.columns import ListColumns
+from pipelines.lists.formats import INPUT_FORMATS, InputFormat
+from pipelines.lists.presets import PRESETS, Dataset
+from pipelines.lists.rows import LOCATION
+from schemas.options import no_change_of_bytes, words_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,32 +16,50 @@ class ListOptions:
     """What to collect."""
 
     url_list: str | None = no_change_of_bytes(default=None)
-    """The list of pairs: a file, a folder of files, a glob or braces ({00000..00331}), a path or an fsspec URL."""
+    """The list of pairs: a file, a folder of files, a glob or braces ({00000..00331}), as a path or an fsspec URL."""
     dataset: Dataset | None = None
-    """A layout known by name, which needs no other flag: its columns, header, order and encoding are known. folder:
-    pictures with a .txt file beside each, or one captions.jsonl (file, captions)."""
+    """Name of a published layout, whose columns, header, order and encoding are known, so that no other flag is needed.
+    folder is a folder of pictures with a .txt file beside each, or with one captions.jsonl (file, captions). By
+    default the list is read by its --input_format and columns."""
     image_folder: str | None = no_change_of_bytes(default=None)
-    """Where the pictures of coco, cub, flickr8k, flickr30k or redcaps lie, as published or all in one folder."""
+    """Folder with the pictures of coco, cub, flickr8k, flickr30k or redcaps, laid out as published or all in one
+    folder, as a path or an fsspec URL. By default they are fetched from their links, where the dataset has links."""
     input_format: InputFormat | None = None
-    """How the list is written; by default told from its name. Compression is told from the name as well."""
+    """How the list is written. By default its name says that, as it always says the compression."""
     url_col: str = "url"
-    """Column that holds the address."""
+    """Name of the list's column that holds the links; a --dataset knows its own."""
     caption_col: str = "caption"
-    """Column that holds the caption."""
+    """Name of the list's column that holds the captions; a --dataset knows its own."""
     save_additional_columns: tuple[str, ...] = ()
-    """Columns of the list to keep in the ledger and in each sample's JSON."""
+    """Names of further columns of the list to keep in the ledger and in each sample's JSON; by default none is kept."""
 
     def __post_init__(self) -> None:
-        """Spell out lists, as img2dataset's users type them."""
-        columns = words_of("--save_additional_columns", self.save_additional_columns)
-        object.__setattr__(self, "save_additional_columns", columns)
-        for name in ("place", "problem"):
-            if name in columns:
+        """Spell out lists, as img2dataset's users type them; bad values fail before anything starts."""
+        additional = words_of("--save_additional_columns", self.save_additional_columns)
+        object.__setattr__(self, "save_additional_columns", additional)
+        for name in (LOCATION, "problem"):
+            if name in additional:
                 raise ValueError(
                     f"--save_additional_columns {name}: this name has another meaning on the way; rename the column in "
                     "the list, or leave it out"
                 )
-        if columns and self.dataset in _WITHOUT_COLUMNS:
+        if self.input_format is not None and self.input_format not in INPUT_FORMATS:
+            raise ValueError(f"--input_format {self.input_format}: expected one of {', '.join(INPUT_FORMATS)}")
+        if self.dataset is None:
+            return
+        if self.dataset not in PRESETS:
+            raise ValueError(f"--dataset {self.dataset}: expected one of {', '.join(PRESETS)}")
+        if additional and not PRESETS[self.dataset].has_columns:
             raise ValueError(
                 f"--dataset {self.dataset}: has no columns beyond pictures and captions, so none is kept or verified"
             )
+
+    @property
+    def columns(self) -> ListColumns:
+        """Which columns are read."""
+        return ListColumns(
+            url_col=self.url_col,
+            caption_col=self.caption_col,
+            save_additional_columns=self.save_additional_columns,
+            dataset=self.dataset,
+        )

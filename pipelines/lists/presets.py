@@ -1,19 +1,23 @@
-"""Data sets known by name: what their files end with, who reads them, where their pictures are."""
+"""Data sets known by name: what their files end with, who reads them, where their pictures are.
+
+A new one is a line of `PRESETS` and its reader: the choices of `--dataset` are the table's names.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
 from pipelines.lists import archives, caption_sets, web_sets
+from pipelines.lists.columns import ListColumns
 from pipelines.lists.folder import read_folder
 from pipelines.lists.local_pictures import PictureFolder
-from pipelines.lists.options import ListOptions
 
-Reader = Callable[[str, ListOptions, PictureFolder | None], Iterator[pa.RecordBatch]]
+Reader = Callable[[str, ListColumns, PictureFolder | None], Iterator[pa.RecordBatch]]
+"""From a file's path, the columns that are read and the local pictures to batches of `pipelines.lists.rows.ROWS`."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,16 @@ class Preset:
     extensions: tuple[str, ...] = ()
     """What its files end with, where a folder is given; none if the folder itself is read."""
     pictures: Literal["web", "either", "here", "beside"] = "web"
-    """web: links; either: links, or --image_folder; beside: where the list lies; here: --image_folder or the list."""
+    """Where its pictures are. web: behind links; either: behind links, or in --image_folder; here: in --image_folder,
+    or where the list says; beside: where the list lies."""
+    subfolder: str | None = None
+    """Of a folder that is read itself: the folder in it that holds the pictures, relative to it; empty for itself."""
+    has_columns: bool = True
+    """Whether its files have more than pictures and captions, for --save_additional_columns and --verify_hash."""
 
 
-def _alone(read: Callable[[str, ListOptions], Iterator[pa.RecordBatch]]) -> Reader:
-    return lambda path, options, _: read(path, options)
+def _alone(read: Callable[[str, ListColumns], Iterator[pa.RecordBatch]]) -> Reader:
+    return lambda path, columns, _: read(path, columns)
 
 
 PRESETS: dict[str, Preset] = {
@@ -39,13 +48,20 @@ PRESETS: dict[str, Preset] = {
     "datacomp": Preset(_alone(web_sets.datacomp), ("parquet",)),
     "yfcc100m": Preset(_alone(web_sets.yfcc100m), ("tsv", "yfcc100m_dataset")),
     "wit": Preset(_alone(web_sets.wit), ("tsv",)),
-    "sbu": Preset(_alone(web_sets.sbu), ("json",)),
+    "sbu": Preset(_alone(web_sets.sbu), ("json",), has_columns=False),
     "redcaps": Preset(web_sets.redcaps, ("json",), "either"),
     "coco": Preset(caption_sets.coco, ("json",), "either"),
-    "cub": Preset(caption_sets.cub, (), "here"),
-    "flickr8k": Preset(caption_sets.flickr8k, ("token.txt", "captions.txt"), "here"),
-    "flickr30k": Preset(caption_sets.flickr30k, ("token", "csv", "json"), "here"),
+    "cub": Preset(caption_sets.cub, (), "here", subfolder="images", has_columns=False),
+    "flickr8k": Preset(caption_sets.flickr8k, ("token.txt", "captions.txt"), "here", has_columns=False),
+    "flickr30k": Preset(caption_sets.flickr30k, ("token", "csv", "json"), "here", has_columns=False),
     "img2dataset": Preset(_alone(archives.img2dataset), ("parquet",), "beside"),
     "webdataset": Preset(_alone(archives.webdataset), ("tar",), "beside"),
-    "folder": Preset(lambda path, _options, _pictures: read_folder(path), (), "beside"),
+    "folder": Preset(
+        lambda path, _columns, _pictures: read_folder(path), (), "beside", subfolder="", has_columns=False
+    ),
 }
+
+if TYPE_CHECKING:
+    Dataset = str  # mypy cannot read choices that are made when the module is loaded
+else:
+    Dataset = Literal[tuple(PRESETS)]

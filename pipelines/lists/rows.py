@@ -13,13 +13,17 @@ import pyarrow as pa
 BATCH_ROWS = 8192
 
 JSON_TEXT = {b"type": b"json"}
-"""Metadata of an additional column that holds JSON text; the plan finds the narrowest type for it at its end."""
+"""Metadata of an additional column that holds JSON text; its narrowest type is known once the whole list is cut."""
+
+LOCATION = "place"
+"""Name of the column of `Row.location`: it is part of what units are fingerprinted by, so that another name would have
+every finished unit collected anew."""
 
 ROWS = pa.schema(
     [
         pa.field("url", pa.string(), metadata={"description": "as given"}),
         pa.field("captions", pa.list_(pa.string()), metadata={"description": "all captions of the picture"}),
-        pa.field("place", pa.string(), metadata={"description": "of a local picture, as open_local takes it"}),
+        pa.field(LOCATION, pa.string(), metadata={"description": "where a local picture lies, as open_local takes it"}),
         pa.field("problem", pa.string(), metadata={"description": "what is wrong with the line, or null"}),
     ]
 )
@@ -30,10 +34,16 @@ class Row:
     """One line of a list."""
 
     url: str | None
+    """As the list has it; None if it has none."""
     captions: Sequence[str]
+    """All captions of the picture, uncleaned."""
     extras: Sequence[str | None] = ()
-    place: str | None = None
+    """Values of the additional columns, in their order; empty where the line has none of them."""
+    location: str | None = None
+    """Of a local picture, relative to the folder of pictures: a path, `location_within` or `known_absent`; the empty
+    string says that the picture is not there. None: it is fetched from `url`."""
     problem: str | None = None
+    """What is wrong with the line, in words; None if nothing is."""
 
 
 def batches(rows: Iterable[Row], extras: Sequence[pa.Field] = ()) -> Iterator[pa.RecordBatch]:
@@ -41,8 +51,13 @@ def batches(rows: Iterable[Row], extras: Sequence[pa.Field] = ()) -> Iterator[pa
     schema = pa.schema([*ROWS, *extras])
     rows = iter(rows)
     while some := list(itertools.islice(rows, BATCH_ROWS)):
-        columns: list[list] = [[getattr(row, name) for row in some] for name in ROWS.names]
-        columns += [[r.extras[i] if r.extras else None for r in some] for i in range(len(extras))]
+        columns: list[list] = [
+            [row.url for row in some],
+            [row.captions for row in some],
+            [row.location for row in some],
+            [row.problem for row in some],
+        ]
+        columns += [[row.extras[i] if row.extras else None for row in some] for i in range(len(extras))]
         arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
@@ -55,7 +70,7 @@ def _array(values: list, kind: pa.DataType) -> pa.Array:
 
 
 def path_inside(root: str, name: str) -> str:
-    """Where a local row's picture lies.
+    """The path of a local row's picture: `name` joined to `root`.
 
     Raises:
         ValueError: if the name leads out of the folder.
@@ -65,13 +80,13 @@ def path_inside(root: str, name: str) -> str:
     return f"{root}/{name}"
 
 
-def place_within(archive: str, *within: object) -> str:
-    """The place of a picture in an archive: offset and size in a tar, row and column in a Parquet file."""
+def location_within(archive: str, *within: object) -> str:
+    """Where a picture lies in an archive: offset and size in bytes in a tar, row and column in a Parquet file."""
     return "\0".join(map(str, (archive, *within)))
 
 
 def known_absent(why: str) -> str:
-    """The place of a picture that is known not to be there."""
+    """The location of a picture that is known not to be there, with the reason in words."""
     return f"\0{why}"
 
 

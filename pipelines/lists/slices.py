@@ -17,24 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.lists.rows import JSON_TEXT, ROWS
+from pipelines.running.unit import PLAN, Unit
 from schemas.folder import Folder
 from schemas.shards import shard_digits, shard_name
 
-PLAN = "_plan"
 _INDEX = f"{PLAN}/plan.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """The rows of one shard: what Beam plans, spreads and counts."""
-
-    shard: str
-    """The shard's number, in digits."""
-    rows: int
-    source: str
-    """Where its rows are: a file of the output folder's plan, or a shard of the input dataset."""
-    fingerprint: str = ""
-    """Of its rows, the options that change bytes and the libraries that make them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +36,22 @@ class Plan:
     """The narrowest type of each additional column that came as JSON."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShardNumbers:
+    """How the shards of a list are numbered."""
+
+    first: int = 0
+    """Number of the first one, 0 or more."""
+    digits: int = 5
+    """Digits of a number at least, 1 or more; it has more if the greatest number has."""
+
+
 def make_plan(
     rows: Iterable[pa.RecordBatch],
     folder: Folder,
     identity: str,
     rows_per_unit: int,
-    *,
-    first: int = 0,
-    digits: int = 5,
+    numbers: ShardNumbers = ShardNumbers(),
 ) -> Plan:
     """Write the slices of a list, or take those of an interrupted run that was made from the same list.
 
@@ -64,20 +59,26 @@ def make_plan(
         rows: batches as `pipelines.lists.rows` has them.
         folder: the output folder.
         identity: fingerprint of the list, how it is read and how it is cut.
-        rows_per_unit: rows of each unit but the last.
-        first: number of the first shard.
-        digits: of a shard's number, at least; more if there are more shards.
+        rows_per_unit: rows of each unit but the last, 1 or more.
+        numbers: of the shards.
 
     Raises:
         ValueError: if the list has no rows.
     """
     if folder.exists(_INDEX):
-        found = folder.read_json(_INDEX)
-        if found["identity"] == identity:
-            return _plan(found, first, digits)
+        index = folder.read_json(_INDEX)
+        if index["identity"] == identity:
+            return _plan(index, numbers)
         folder.remove_tree(PLAN)
+    index = {"identity": identity, **_write_slices(_slices(rows, rows_per_unit), folder)}
+    folder.write_json(_INDEX, index)
+    return _plan(index, numbers)
+
+
+def _write_slices(slices: Iterable[pa.Table], folder: Folder) -> dict[str, Any]:
+    """What the index says of the slices."""
     hashes, counts, kinds = [], [], dict[str, str]()
-    for number, table in enumerate(_slices(rows, rows_per_unit)):
+    for number, table in enumerate(slices):
         for name, kind in _narrowest_types(table).items():
             kinds[name] = _wider(kinds.get(name, "null"), kind)
         sink = pa.BufferOutputStream()
@@ -88,10 +89,7 @@ def make_plan(
         counts.append(table.num_rows)
     if not counts:
         raise ValueError("the list has no rows; expected at least one")
-    kinds = _known(kinds)
-    found = {"identity": identity, "hashes": hashes, "rows": counts, "types": kinds}
-    folder.write_json(_INDEX, found)
-    return _plan(found, first, digits)
+    return {"hashes": hashes, "rows": counts, "types": _known(kinds)}
 
 
 def read_slice(folder: Folder, unit: Unit, types: dict[str, str]) -> pa.Table:
@@ -130,13 +128,13 @@ def content_sha256(table: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _plan(found: dict[str, Any], first: int, digits: int) -> Plan:
-    digits = shard_digits(first + len(found["rows"]), digits)
+def _plan(index: dict[str, Any], numbers: ShardNumbers) -> Plan:
+    digits = shard_digits(numbers.first + len(index["rows"]), numbers.digits)
     units = [
-        Unit(shard=shard_name(first + i, digits), rows=rows, source=f"{PLAN}/{i}.arrow")
-        for i, rows in enumerate(found["rows"])
+        Unit(shard=shard_name(numbers.first + i, digits), rows=rows, source=f"{PLAN}/{i}.arrow")
+        for i, rows in enumerate(index["rows"])
     ]
-    return Plan(units=tuple(units), rows=sum(found["rows"]), hashes=tuple(found["hashes"]), types=found["types"])
+    return Plan(units=tuple(units), rows=sum(index["rows"]), hashes=tuple(index["hashes"]), types=index["types"])
 
 
 def _slices(rows: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
@@ -190,10 +188,10 @@ def _narrowest(column: pa.ChunkedArray) -> str:
     kind = "null"
     for text in column.drop_null().to_pylist():
         value = json.loads(text)
-        found = {bool: "bool", int: "int64", float: "double"}.get(type(value), "string")
-        if found == "int64" and not -(2**63) <= value < 2**63:
-            found = "string"
-        kind = _wider(kind, found)
+        value_kind = {bool: "bool", int: "int64", float: "double"}.get(type(value), "string")
+        if value_kind == "int64" and not -(2**63) <= value < 2**63:
+            value_kind = "string"
+        kind = _wider(kind, value_kind)
         if kind == "string":
             break
     return kind

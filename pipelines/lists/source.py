@@ -16,10 +16,12 @@ import pyarrow.parquet as pq
 
 from pipelines.lists.files import file_inputs, list_files
 from pipelines.lists.folder import CAPTIONS, folder_files
-from pipelines.lists.formats import EXTENSIONS, input_format, read_list
+from pipelines.lists.formats import EXTENSIONS, extension_of, read_list
 from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.options import ListOptions
 from pipelines.lists.presets import PRESETS, Preset
+
+_TAKE_IMAGE_FOLDER = ("either", "here")
 
 
 @dataclass(frozen=True)
@@ -31,23 +33,27 @@ class Source:
     preset: Preset | None = None
     pictures: PictureFolder | None = None
     local_folder: str | None = None
-    """Where rows' places are looked up; None if pictures are fetched."""
+    """Where rows' locations are looked up; None if pictures are fetched."""
     _types: dict[str, pa.DataType] = field(default_factory=dict)
 
     def inputs(self) -> list[dict[str, Any]]:
         """Name and sha256 of each file; of a folder of pictures its captions.jsonl, or all its paths and sizes."""
-        if self.options.dataset in ("folder", "cub"):
+        if self.preset and not self.preset.extensions:
             return [self._folder_input(address) for address in self.files]
         return file_inputs(self.files)
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """All rows, in order; additional columns have one type in all files."""
         for path in self.files:
-            read = self.preset.read(path, self.options, self.pictures) if self.preset else read_list(path, self.options)
             try:
-                yield from (self._with_one_type(batch) for batch in read if len(batch))
+                yield from (self._with_one_type(batch) for batch in self._read(path) if len(batch))
             except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
                 raise ValueError(f"{path}: its compressed data are damaged or cut off ({error}); get it anew") from None
+
+    def _read(self, path: str) -> Iterator[pa.RecordBatch]:
+        if self.preset:
+            return self.preset.read(path, self.options.columns, self.pictures)
+        return read_list(path, extension_of(path, self.options.input_format), self.options.columns)
 
     def _with_one_type(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if not self._types:
@@ -74,38 +80,38 @@ def open_source(options: ListOptions) -> Source:
         ValueError: if it is not what the options say.
         OSError: if it is not there.
     """
-    assert options.url_list is not None
-    given = options.url_list
-    if options.dataset is None:
-        _refuse_image_folder(options)
-        files = list_files(given, [input_format("", options)] if options.input_format else EXTENSIONS)
-        return Source(options, tuple(files), _types=_common_types(files, options))
-    preset = PRESETS[options.dataset]
-    if preset.extensions:
-        files = list_files(given, preset.extensions)
-    else:
-        fs, path = fsspec.core.url_to_fs(given)
-        if not fs.exists(path):
-            raise FileNotFoundError(2, "No such file or directory", given)
-        files = [given]
-    if preset.pictures in ("web", "beside"):
-        _refuse_image_folder(options)
-    pictures = PictureFolder(options.image_folder) if options.image_folder else None
-    local = options.image_folder
-    if options.dataset == "folder":
-        local = given
-    elif options.dataset == "cub":
-        local = local or f"{given.rstrip('/')}/images"
-    elif preset.pictures == "beside":
-        local = _one_folder(files)
-    return Source(options, tuple(files), preset, pictures, local, _common_types(files, options))
-
-
-def _refuse_image_folder(options: ListOptions) -> None:
-    if options.image_folder:
+    preset = None if options.dataset is None else PRESETS[options.dataset]
+    files = _files(options, preset)
+    if options.image_folder and (preset is None or preset.pictures not in _TAKE_IMAGE_FOLDER):
+        takers = [name for name in sorted(PRESETS) if PRESETS[name].pictures in _TAKE_IMAGE_FOLDER]
         raise ValueError(
-            f"--image_folder {options.image_folder}: is for coco, cub, flickr8k, flickr30k and redcaps only"
+            f"--image_folder {options.image_folder}: is for {', '.join(takers[:-1])} and {takers[-1]} only"
         )
+    pictures = PictureFolder(options.image_folder) if options.image_folder else None
+    local_folder = _local_folder(options, preset, files)
+    return Source(options, tuple(files), preset, pictures, local_folder, _common_types(files, options))
+
+
+def _files(options: ListOptions, preset: Preset | None) -> list[str]:
+    url_list = options.url_list
+    assert url_list is not None
+    if preset is None:
+        extensions = [extension_of("", options.input_format)] if options.input_format else EXTENSIONS
+        return list_files(url_list, extensions)
+    if preset.extensions:
+        return list_files(url_list, preset.extensions)
+    fs, path = fsspec.core.url_to_fs(url_list)
+    if not fs.exists(path):
+        raise FileNotFoundError(2, "No such file or directory", url_list)
+    return [url_list]
+
+
+def _local_folder(options: ListOptions, preset: Preset | None, files: list[str]) -> str | None:
+    if options.image_folder or preset is None:
+        return options.image_folder
+    if preset.subfolder is not None:
+        return f"{files[0].rstrip('/')}/{preset.subfolder}" if preset.subfolder else files[0]
+    return _one_folder(files) if preset.pictures == "beside" else None
 
 
 def _one_folder(files: list[str]) -> str:
@@ -122,8 +128,8 @@ def _common_types(files: list[str], options: ListOptions) -> dict[str, pa.DataTy
     schemas = []
     for path in files:
         with fsspec.open(path, "rb") as file:
-            found = pq.read_schema(file)
-        schemas.append(pa.schema([f for f in found if f.name in options.save_additional_columns]).remove_metadata())
+            schema = pq.read_schema(file)
+        schemas.append(pa.schema([f for f in schema if f.name in options.save_additional_columns]).remove_metadata())
     try:
         return {f.name: f.type for f in pa.unify_schemas(schemas, promote_options="permissive")}
     except pa.ArrowException as error:

@@ -12,20 +12,20 @@ from urllib.parse import unquote_plus
 import fsspec
 import pyarrow as pa
 
+from pipelines.lists.columns import ListColumns
 from pipelines.lists.formats import (
     as_text,
-    columns,
     extra_fields,
     from_object,
     json_items,
     lines,
+    named_rows,
     open_parquet,
     open_text,
     read_parquet_list,
     tab_separated,
 )
 from pipelines.lists.local_pictures import PictureFolder
-from pipelines.lists.options import ListOptions
 from pipelines.lists.rows import Row, batches
 
 YFCC_COLUMNS = (
@@ -41,44 +41,44 @@ _TAG = re.compile(r"<[^<>]*>")
 _WIT_CAPTIONS = ("caption_reference_description", "caption_alt_text_description", "caption_attribution_description")
 
 
-def cc3m(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+def cc3m(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """Conceptual Captions: TSV without header, caption then url."""
-    return _headerless(path, options, ("caption", "url"))
+    return _headerless(path, columns, ("caption", "url"))
 
 
-def cc12m(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+def cc12m(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """Conceptual 12M: TSV without header, url then caption."""
-    return _headerless(path, options, ("url", "caption"))
+    return _headerless(path, columns, ("url", "caption"))
 
 
-def laion(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+def laion(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """LAION-400M, 2B, 5B and their re-releases: Parquet with URL and TEXT, or url and caption."""
-    return _parquet(path, options, ("URL", "url"), ("TEXT", "caption", "text"))
+    return _parquet(path, columns, ("URL", "url"), ("TEXT", "caption", "text"))
 
 
-def coyo(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+def coyo(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """COYO-700M: Parquet with url and text."""
-    return _parquet(path, options, ("url",), ("text",))
+    return _parquet(path, columns, ("url",), ("text",))
 
 
-def datacomp(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+def datacomp(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """DataComp's CommonPool: Parquet with url and text."""
-    return _parquet(path, options, ("url",), ("text",))
+    return _parquet(path, columns, ("url",), ("text",))
 
 
-def yfcc100m(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+def yfcc100m(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """YFCC100M: TSV without header, 25 or 23 columns; title and description are captions, videos have no picture."""
     with open_text(path) as file:
-        yield from batches(_yfcc_rows(tab_separated(file), options), extra_fields(options, is_json=False))
+        yield from batches(_yfcc_rows(tab_separated(file), columns), extra_fields(columns, is_json=False))
 
 
-def wit(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+def wit(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """WIT (Wikipedia): TSV with header; the reference, alternative and attribution texts are the captions."""
     with open_text(path) as file:
-        yield from batches(_wit_rows(tab_separated(file), path, options), extra_fields(options, is_json=False))
+        yield from batches(_wit_rows(tab_separated(file), path, columns), extra_fields(columns, is_json=False))
 
 
-def sbu(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
+def sbu(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """SBU: `sbu-captions-all.json` (image_urls, captions), or `..._urls.txt` with `..._captions.txt` beside it."""
     if path.lower().rsplit("/", 1)[-1].split(".")[1:2] == ["json"]:
         yield from batches(_sbu_json(path))
@@ -86,32 +86,32 @@ def sbu(path: str, options: ListOptions) -> Iterator[pa.RecordBatch]:
         yield from batches(_sbu_texts(path))
 
 
-def redcaps(path: str, options: ListOptions, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
+def redcaps(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     """RedCaps: one JSON a subreddit and year, {"annotations": [{image_id, url, caption, ...}]}."""
     subreddit = path.rsplit("/", 1)[-1].rsplit("_", 1)[0]
     with open_text(path) as file:
         items = json_items(file, "annotations", path)
-        rows = (_redcaps_row(value, number, subreddit, options, pictures) for number, value in enumerate(items, 1))
-        yield from batches(rows, extra_fields(options, is_json=True))
+        rows = (_redcaps_row(value, number, subreddit, columns, pictures) for number, value in enumerate(items, 1))
+        yield from batches(rows, extra_fields(columns, is_json=True))
 
 
-def _headerless(path: str, options: ListOptions, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    named = replace(options, url_col="url", caption_col="caption")
+def _headerless(path: str, columns: ListColumns, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    named = replace(columns, url_col="url", caption_col="caption")
     with open_text(path) as file:
-        rows = columns(tab_separated(file), path, named, names)
-        yield from batches(rows, extra_fields(options, is_json=False))
+        rows = named_rows(tab_separated(file), path, named, names)
+        yield from batches(rows, extra_fields(columns, is_json=False))
 
 
-def _parquet(path: str, options: ListOptions, urls: Sequence[str], captions: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _parquet(path: str, columns: ListColumns, urls: Sequence[str], captions: Sequence[str]) -> Iterator[pa.RecordBatch]:
     with fsspec.open(path, "rb") as file:
         names = open_parquet(file, path).schema_arrow.names
     url = next((name for name in urls if name in names), urls[0])
     caption = next((name for name in captions if name in names), captions[0])
-    return read_parquet_list(path, replace(options, url_col=url, caption_col=caption))
+    return read_parquet_list(path, replace(columns, url_col=url, caption_col=caption))
 
 
-def _yfcc_rows(found: Iterator[list[str]], options: ListOptions) -> Iterator[Row]:
-    for number, fields in enumerate(found, 1):
+def _yfcc_rows(records: Iterator[list[str]], columns: ListColumns) -> Iterator[Row]:
+    for number, fields in enumerate(records, 1):
         names = YFCC_COLUMNS if len(fields) == len(YFCC_COLUMNS) else _OLD_YFCC_COLUMNS
         if len(fields) != len(names):
             if fields != [""]:
@@ -119,7 +119,7 @@ def _yfcc_rows(found: Iterator[list[str]], options: ListOptions) -> Iterator[Row
                 yield Row(None, [], problem=f"row {number}: {len(fields)} fields, expected {wanted}")
             continue
         value = dict(zip(names, fields, strict=True))
-        extras = [value.get(name) for name in options.save_additional_columns]
+        extras = [value.get(name) for name in columns.save_additional_columns]
         captions = [text for name in ("title", "description") if (text := yfcc_text(value[name]))]
         video = None if value["marker"] == "0" else "a video, not a picture"
         yield Row(value["download_url"], captions, extras, problem=video)
@@ -130,19 +130,19 @@ def yfcc_text(encoded: str) -> str:
     return html.unescape(_TAG.sub(" ", unquote_plus(encoded))).strip()
 
 
-def _wit_rows(found: Iterator[list[str]], path: str, options: ListOptions) -> Iterator[Row]:
-    names = next(found, [])
-    missing = [name for name in ("image_url", *_WIT_CAPTIONS, *options.save_additional_columns) if name not in names]
+def _wit_rows(records: Iterator[list[str]], path: str, columns: ListColumns) -> Iterator[Row]:
+    names = next(records, [])
+    missing = [name for name in ("image_url", *_WIT_CAPTIONS, *columns.save_additional_columns) if name not in names]
     if missing:
         raise ValueError(f"{path}: has no column '{missing[0]}'; its columns are {', '.join(names)}")
-    for number, fields in enumerate(found, 2):
+    for number, fields in enumerate(records, 2):
         if len(fields) != len(names):
             if fields != [""]:
                 yield Row(None, [], problem=f"row {number}: {len(fields)} fields, expected {len(names)}")
             continue
         value = dict(zip(names, fields, strict=True))
         captions = list(dict.fromkeys(value[name] for name in _WIT_CAPTIONS if value[name].strip()))
-        yield Row(value["image_url"], captions, [value[name] for name in options.save_additional_columns])
+        yield Row(value["image_url"], captions, [value[name] for name in columns.save_additional_columns])
 
 
 def _sbu_json(path: str) -> Iterator[Row]:
@@ -171,9 +171,9 @@ def _sbu_texts(path: str) -> Iterator[Row]:
             ) from None
 
 
-def _redcaps_row(value: Any, number: int, subreddit: str, options: ListOptions, pictures: PictureFolder | None) -> Row:
-    row = from_object(value, f"annotation {number}", replace(options, url_col="url", caption_col="caption"))
+def _redcaps_row(value: Any, number: int, subreddit: str, columns: ListColumns, pictures: PictureFolder | None) -> Row:
+    row = from_object(value, f"annotation {number}", replace(columns, url_col="url", caption_col="caption"))
     if pictures is None or row.problem:
         return row
     image = f"{value.get('image_id')}.jpg"
-    return replace(row, place=pictures.find(f"{value.get('subreddit') or subreddit}/{image}") or "")
+    return replace(row, location=pictures.find(f"{value.get('subreddit') or subreddit}/{image}") or "")

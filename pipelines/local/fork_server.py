@@ -117,8 +117,8 @@ def _serve(command: socket.socket, parent: int, share: Callable[[], None]) -> No
             workers -= {pid for pid in workers if os.waitpid(pid, os.WNOHANG)[0]}
             if not ready:
                 continue
-            asked, lines, _, _ = socket.recv_fds(command, 1, 1)
-            if not asked:
+            request, lines, _, _ = socket.recv_fds(command, 1, 1)
+            if not request:
                 break
             line = socket.socket(fileno=lines[0])
             pid = os.fork()
@@ -144,8 +144,8 @@ def _work(line: socket.socket) -> NoReturn:
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, int(os.environ.get("MALLOC_ARENA_MAX", HEAPS)))
-        with line.makefile("rb") as given:
-            environment = json.loads(given.readline())
+        with line.makefile("rb") as sent:
+            environment = json.loads(sent.readline())
         os.environ.clear()
         os.environ.update(environment)
         worker.work(is_over)

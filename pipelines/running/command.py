@@ -1,4 +1,4 @@
-"""What every job's `main` needs around its flow: Beam's pipeline, a user's mistake in one sentence, an exit code."""
+"""What every job's `main` needs around its flow: its flags read, a user's mistake in one sentence, an exit code."""
 
 from __future__ import annotations
 
@@ -8,106 +8,80 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Generic, TypeVar
 
-import apache_beam as beam
 import psutil
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from rich.console import Console
 
 from pipelines import local
+from pipelines.running.finishing import JobFailed
 from pipelines.running.flags import parse
-from pipelines.running.output import JobFailed
 from pipelines.running.units import one_line
+from schemas.exit_codes import FAILED, OK, STOPPED, USAGE
 from schemas.lock import FolderInUse
 
 T = TypeVar("T")
-
-OK, FAILED, USAGE, STOPPED = 0, 1, 2, 130
 
 _STORES = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google")
 """Packages of object stores, whose errors are not all OSErrors."""
 
 _BEAMS_READERS = ("beam_control_read", "read_grpc_client_inputs")
 
-_LOCAL = ("DirectRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunner")
+
+@dataclass(frozen=True)
+class Command(Generic[T]):
+    """A job as a command."""
+
+    name: str
+    """How it is called, such as `pipelines.ingest`."""
+    manual: str | None
+    """The job's docstring."""
+    options: type[T]
+    """A dataclass of dataclasses."""
+    job: Callable[[T, list[str]], int]
+    """Does it, with the options and Beam's flags; gives the exit code."""
+    share: Callable[[T], None] = lambda _options: None
+    """Loads what workers that are forked may share; beside the job, and without threads."""
 
 
-def main(
-    prog: str,
-    manual: str,
-    kind: type[T],
-    job: Callable[[T, list[str]], int],
-    argv: Sequence[str] | None,
-    share: Callable[[T], None] = lambda _options: None,
-) -> int:
-    """Run a job as a command and give its exit code.
-
-    Args:
-        prog: how it is called, such as `pipelines.ingest`.
-        manual: the job's docstring.
-        kind: its options, a dataclass of dataclasses.
-        job: does it, given the options and Beam's flags.
-        argv: the flags, or None for the process's own.
-        share: loads, given the options, what workers that are forked may share; beside the job, and without threads.
-    """
+def run(command: Command[T], argv: Sequence[str] | None) -> int:
+    """Run a command with these flags, or None for the process's own; gives its exit code."""
     _quieten()
     others = {child.pid for child in psutil.Process().children()}
-    previous = None
+    handler_before = None
     if threading.current_thread() is threading.main_thread():
-        previous = signal.signal(signal.SIGTERM, _stop)
+        handler_before = signal.signal(signal.SIGTERM, _stop)
     try:
-        options, flags = parse(prog, manual, kind, argv)
-        with local.forking(lambda: share(options)) if argv is None else contextlib.nullcontext():
-            return job(options, flags)
+        options, flags = parse(command.name, command.manual or "", command.options, argv)
+        with local.forking(lambda: command.share(options)) if argv is None else contextlib.nullcontext():
+            return command.job(options, flags)
     except KeyboardInterrupt:
-        return _tell(prog, "stopped; what is finished is safe, the same command goes on from there", STOPPED)
+        return _say(command.name, "stopped; what is finished is safe, the same command goes on from there", STOPPED)
     except JobFailed as error:
-        return _tell(prog, str(error), FAILED)
+        return _say(command.name, str(error), FAILED)
     except BrokenPipeError:  # who read our output has gone, as after `| head`; the work is done
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except (ValueError, FolderInUse) as error:
-        return _tell(prog, str(error), USAGE)
+        return _say(command.name, str(error), USAGE)
     except OSError as error:
-        return _tell(prog, one_line(error), FAILED)
+        return _say(command.name, one_line(error), FAILED)
     except ImportError as error:  # fsspec's, for a store whose package is not installed
-        return _tell(prog, f"{error}; install that package beside this one", USAGE)
+        return _say(command.name, f"{error}; install that package beside this one", USAGE)
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in _STORES:
             raise
-        return _tell(prog, f"the store failed ({one_line(error)}); the same command goes on from there", FAILED)
+        return _say(command.name, f"the store failed ({one_line(error)}); the same command goes on from there", FAILED)
     finally:
         _end_workers(others)
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
+        if handler_before is not None:
+            signal.signal(signal.SIGTERM, handler_before)
 
 
-@contextlib.contextmanager
-def pipeline(flags: list[str], processes: int) -> Iterator[beam.Pipeline]:
-    """A Beam pipeline that runs when the block ends: in processes of this machine unless a runner is named.
-
-    Raises:
-        JobFailed: if the runner gave up.
-    """
-    options = PipelineOptions(flags)
-    runner: Any = options.view_as(StandardOptions).runner
-    if runner is None or runner.rpartition(".")[2] in _LOCAL:
-        runner = local.runner(options, flags, processes)
-    p = beam.Pipeline(runner, options=options)
-    yield p
-    try:
-        p.run().wait_until_finish()
-    except RuntimeError as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise JobFailed(
-            f"the runner gave up ({first[:300]}); finished shards are safe, the same command goes on from there"
-        ) from error
-
-
-def _tell(prog: str, message: str, code: int) -> int:
+def _say(prog: str, message: str, code: int) -> int:
     """One line: what a damaged file holds may be in the message, and is not for a terminal to obey."""
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(message.split()))
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"{prog}: {shown}")
@@ -118,10 +92,10 @@ def _quieten() -> None:
     """Beam installs a root handler while it is imported, and says much of itself that is not for a user."""
     logging.basicConfig(format="%(message)s", level=logging.ERROR, force=True)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    threading.excepthook = _tell_of_thread
+    threading.excepthook = _report_thread
 
 
-def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+def _report_thread(failed: threading.ExceptHookArgs) -> None:
     """Beam's threads print that the line to a dead worker is cut; the runner's own error is told once, by `main`."""
     if failed.thread is None or failed.thread.name not in _BEAMS_READERS:
         threading.__excepthook__(failed)

@@ -1,6 +1,6 @@
-"""Tell how far a job is: one live bar on a terminal, a plain line now and then elsewhere.
+"""Show how far a job is: one live bar on a terminal, a plain line now and then elsewhere.
 
-The pipeline may run anywhere, so what is told is read off the output folder: finished units from their markers,
+The pipeline may run anywhere, so what is shown is read off the output folder: finished units from their markers,
 running ones from the small notes that local workers leave.
 """
 
@@ -10,15 +10,16 @@ import contextlib
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from pipelines.lists.slices import Unit
+from pipelines.running.unit import Unit
 from pipelines.running.units import PROGRESS
 from schemas.folder import Folder
-from schemas.manifest import Marker, marker_name
+from schemas.manifest import Counts, Marker, marker_name
 
 _LOOK_EVERY = 0.5
 _LOOK_EVERY_REMOTELY = 10.0
@@ -49,20 +50,17 @@ class _Watch:
         self._folder = folder
         self._old = {marker_name(u.shard): u for u in todo}
         self._before = {n: self._stamp(n) for n in self._names() if n in self._old}
-        self._done: dict[str, tuple[int, int, int]] = {}
+        self._done: dict[str, Counts] = {}
 
-    def look(self) -> tuple[int, int, int]:
-        """Kept, refused and failed so far."""
+    def look(self) -> Counts:
+        """What became of the rows so far."""
         for name in self._names():
             unit = self._old.get(name)
             if unit is None or unit.shard in self._done or self._stamp(name) == self._before.get(name):
                 continue
             with contextlib.suppress(Exception):
-                counts = Marker.read(self._folder, unit.shard).counts
-                self._done[unit.shard] = (counts.kept, counts.refused, counts.failed)
-        seen = [*self._done.values(), *self._running()]
-        kept, refused, failed = (sum(each) for each in zip(*seen, strict=True)) if seen else (0, 0, 0)
-        return kept, refused, failed
+                self._done[unit.shard] = Marker.read(self._folder, unit.shard).counts
+        return sum([*self._done.values(), *self._running()], Counts())
 
     def _names(self) -> list[str]:
         try:
@@ -77,14 +75,13 @@ class _Watch:
             return info.get("mtime") or info.get("LastModified") or info.get("ino")
         return None
 
-    def _running(self) -> Iterator[tuple[int, int, int]]:
+    def _running(self) -> Iterator[Counts]:
         if not self._folder.is_local:
             return
         for shard in self._folder.names(PROGRESS):
             if shard not in self._done:
                 with contextlib.suppress(OSError, ValueError):
-                    kept, refused, failed = self._folder.read_bytes(f"{PROGRESS}/{shard}").split()
-                    yield int(kept), int(refused), int(failed)
+                    yield Counts(Counter(self._folder.read_json(f"{PROGRESS}/{shard}")))
 
 
 def _bar(watch: _Watch, what: str, ended: threading.Event) -> None:
@@ -104,22 +101,20 @@ def _bar(watch: _Watch, what: str, ended: threading.Event) -> None:
 
 
 def _show(bars: Progress, task: TaskID, watch: _Watch, begun: float) -> None:
-    kept, refused, failed = watch.look()
-    done = kept + refused + failed
-    rate = done / max(time.monotonic() - begun, 1e-9)
-    bars.update(task, completed=done, kept=kept, refused=refused, failed=failed, rate=rate)
+    seen = watch.look()
+    rate = seen.rows / max(time.monotonic() - begun, 1e-9)
+    bars.update(task, completed=seen.rows, kept=seen.kept, refused=seen.refused, failed=seen.failed, rate=rate)
 
 
 def _lines(watch: _Watch, what: str, ended: threading.Event) -> None:
     begun = time.monotonic()
     while not ended.wait(_LINE_EVERY):
-        kept, refused, failed = watch.look()
-        done = kept + refused + failed
-        rate = done / (time.monotonic() - begun)
-        left = f", about {(watch.rows - done) / rate:,.0f} s left" if done else ""
+        seen = watch.look()
+        rate = seen.rows / (time.monotonic() - begun)
+        left = f", about {(watch.rows - seen.rows) / rate:,.0f} s left" if seen.rows else ""
         print(
-            f"{what}: {done:,} of {watch.rows:,} rows, kept {kept:,}, refused {refused:,}, failed {failed:,}, "
-            f"{rate:,.0f} rows/s{left}",
+            f"{what}: {seen.rows:,} of {watch.rows:,} rows, kept {seen.kept:,}, refused {seen.refused:,}, "
+            f"failed {seen.failed:,}, {rate:,.0f} rows/s{left}",
             file=sys.stderr,
             flush=True,
         )

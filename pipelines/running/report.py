@@ -13,6 +13,7 @@ from rich.text import Text
 
 from schemas.manifest import Counts
 from schemas.matches import WITHIN
+from schemas.pairs import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, REFUSED, REMOVED
 from schemas.reasons import REASONS, STATUS_OF_STAGE
 
 _SHOWN = 8
@@ -23,9 +24,13 @@ _WORTH_A_WORD = 0.01
 
 def print_report(title: str, counts: Counts, facts: Mapping[str, Any], console: Console | None = None) -> None:
     """Print rows, kept, refused and failed by reason, then further facts (rate, bytes, where to look)."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=110)
+    console = _wide(console)
+    console.print(_fates(title, counts))
+    for name, value in facts.items():
+        console.print(f"  {name}: {value}", markup=False, soft_wrap=True)
+
+
+def _fates(title: str, counts: Counts) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", show_header=False)
     table.add_column("what")
     table.add_column("rows", justify="right")
@@ -38,30 +43,26 @@ def print_report(title: str, counts: Counts, facts: Mapping[str, Any], console: 
     add("rows", counts.rows)
     add("kept", counts.kept)
     for heading, total, statuses in (
-        ("refused", counts.refused, ("refused",)),
-        ("failed", counts.failed, ("failed_to_download", "failed_to_resize")),
-        ("removed", counts.removed, ("removed",)),
+        ("refused", counts.refused, (REFUSED,)),
+        ("failed", counts.failed, (FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE)),
+        ("removed", counts.removed, (REMOVED,)),
     ):
-        if total or heading != "removed":
+        if total or REMOVED not in statuses:
             add(heading, total)
-        found = [
+        reasons = [
             (n, stage, reason)
             for (stage, reason), n in counts.reasons.items()
-            if STATUS_OF_STAGE.get(stage, "removed") in statuses
+            if STATUS_OF_STAGE.get(stage, REMOVED) in statuses
         ]
-        for n, stage, reason in sorted(found, key=lambda f: (-f[0], f[1:])):
+        for n, stage, reason in sorted(reasons, key=lambda entry: (-entry[0], entry[1:])):
             meaning = REASONS[reason].meaning if reason in REASONS else WITHIN.get(reason, "")
             add(f"  {stage}: {reason}", n, meaning)
-    console.print(table)
-    for name, value in facts.items():
-        console.print(f"  {name}: {value}", markup=False, soft_wrap=True)
+    return table
 
 
 def print_failures(counts: Counts, worst: Counter[tuple[str, str]], console: Console | None = None) -> None:
     """Print which hosts failed most and why, and what can be done about the commonest reasons."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=110)
+    console = _wide(console)
     by_host: dict[str, Counter[str]] = {}
     for (host, reason), n in worst.items():
         by_host.setdefault(host, Counter())[reason] += n
@@ -83,6 +84,12 @@ def print_failures(counts: Counts, worst: Counter[tuple[str, str]], console: Con
     for _, reason in sorted(common, key=lambda entry: (-entry[0], entry[1])):
         if reason in REASONS and REASONS[reason].advice:
             console.print(f"  {reason}: {REASONS[reason].advice}", markup=False, soft_wrap=True)
+
+
+def _wide(console: Console | None) -> Console:
+    """The console, or the terminal; 110 columns wide where the output is no terminal."""
+    console = console or Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=110)
 
 
 def human_bytes(size: float) -> str:

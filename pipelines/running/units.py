@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import time
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 
 import apache_beam as beam
 
-from pipelines.lists.slices import Unit
+from pipelines.running.unit import Unit
 from schemas.folder import Folder, Staging
 from schemas.lock import only_worker
 from schemas.manifest import MANIFEST, Counts, Marker, fingerprint, marker_name
@@ -33,8 +34,8 @@ class Done:
     """More for the marker, such as bytes fetched; never compared."""
 
 
-Note = Callable[[int, int, int], None]
-"""Told from time to time how many rows are kept, refused and failed so far."""
+Note = Callable[[Counts], None]
+"""Called from time to time with what became of a unit's rows so far."""
 
 
 class Work(Protocol):
@@ -49,8 +50,8 @@ class Work(Protocol):
         ...
 
 
-class DoUnits(beam.DoFn):
-    """Do each unit that has no marker of its fingerprint; what fails leaves a note instead of a marker.
+class DoUnit(beam.DoFn):
+    """Do a unit that has no marker of its fingerprint; what fails leaves a note instead of a marker.
 
     Args:
         work: what is done to a unit.
@@ -163,8 +164,8 @@ def failure(folder: Folder, shard: str) -> str:
     except FileNotFoundError:
         pass
     if folder.is_local:
-        room = os.statvfs(folder.root)
-        if room.f_bavail * room.f_frsize < 1 << 20 or not room.f_favail:
+        disk = os.statvfs(folder.root)
+        if disk.f_bavail * disk.f_frsize < 1 << 20 or not disk.f_favail:
             return "no space left on the output's disk"
     return "it left no word; its worker was killed or lost its connection"
 
@@ -184,14 +185,14 @@ class _Noter:
         self._path = folder.path(f"{PROGRESS}/{shard}") if folder.is_local else None
         self._next = time.monotonic() + _NOTE_EVERY
 
-    def __call__(self, kept: int, refused: int, failed: int) -> None:
+    def __call__(self, so_far: Counts) -> None:
         if self._path is None or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _NOTE_EVERY
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
             with open(self._path, "w") as file:
-                file.write(f"{kept} {refused} {failed}\n")
+                json.dump(so_far.statuses, file)
 
 
 def _forget(folder: Folder, shard: str) -> None:

@@ -36,7 +36,7 @@ _STAMP = "seed.json"
 _FIRST_ROWS = 100
 """The slow links stand among the first rows, so that only one unit has to wait for them."""
 
-_ANSWERS = {  # what the server does is told by the first part of a link's path
+_ANSWERS = {  # the first part of a link's path, by which the server knows how to answer
     "dead link": "missing",
     "gone for good": "gone",
     "forbidden": "forbidden",
@@ -113,8 +113,8 @@ def build(folder: str | os.PathLike[str], seed: int = 0) -> SampleWeb:
         return web
     rng = np.random.default_rng([seed, VERSION])
     pages = _ordered(list(_pages(seed, rng)), rng)
-    for place in (web.files, web.validation):
-        place.mkdir(parents=True, exist_ok=True)
+    for directory in (web.files, web.validation):
+        directory.mkdir(parents=True, exist_ok=True)
     tasks = [(web, page, seed) for page in pages if page.file] + [(web, number, seed) for number in range(VALIDATION)]
     with ProcessPoolExecutor(None, multiprocessing.get_context("spawn")) as pool:
         thumbnails = dict(filter(None, pool.map(_draw, tasks, chunksize=16)))

@@ -29,13 +29,13 @@ def recall(web: SampleWeb, pairs: Folder, clean: Folder) -> dict[str, tuple[int,
                 keys[row["url"]] = row["key"]
     denylist = read_parquet(clean, _DENYLIST, ["key", "reference_set", "reference_id"]).to_pylist()
     denied = {row["key"]: row["reference_id"] for row in denylist if row["reference_set"] == "validation"}
-    planted, found = Counter[str](), Counter[str]()
+    planted, removed = Counter[str](), Counter[str]()
     for page in web.planted():
         if page["trouble"].endswith("copy of a validation picture") and page["url"] in keys:
             edit = page["edit"] or EXACT
             planted[edit] += 1
-            found[edit] += denied.get(keys[page["url"]]) == page["of"]
-    return {edit: (planted[edit], found[edit]) for edit in sorted(planted)}
+            removed[edit] += denied.get(keys[page["url"]]) == page["of"]
+    return {edit: (planted[edit], removed[edit]) for edit in sorted(planted)}
 
 
 def print_recall(web: SampleWeb, pairs: Folder, clean: Folder, console: Console | None = None) -> None:
@@ -51,6 +51,6 @@ def print_recall(web: SampleWeb, pairs: Folder, clean: Folder, console: Console 
         table.add_column(column, justify="right")
     measured = recall(web, pairs, clean)
     total = [sum(counts) for counts in zip(*measured.values(), strict=True)] if measured else [0, 0]
-    for edit, (planted, found) in {**measured, "all": total}.items():
-        table.add_row(edit, str(planted), str(found), f"{100 * found / max(planted, 1):.0f} %")
+    for edit, (planted, removed) in {**measured, "all": total}.items():
+        table.add_row(edit, str(planted), str(removed), f"{100 * removed / max(planted, 1):.0f} %")
     console.print(table)

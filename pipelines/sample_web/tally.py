@@ -60,9 +60,9 @@ def print_tally(web: SampleWeb, pairs: Folder, console: Console | None = None) -
     table = Table(title="planted in the sample web", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column, justify in (("what", "left"), ("planted", "right"), ("caught", "right"), ("how", "left")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    found = tally(web, pairs)
+    caught_by_trouble = tally(web, pairs)
     for trouble in TROUBLES:
-        caught, fates = found[trouble.name]
+        caught, fates = caught_by_trouble[trouble.name]
         table.add_row(trouble.name, str(trouble.count), *_spell(trouble, caught, fates))
     console.print(table)
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.vectors.duplicates import Found, ReferenceSet
+from pipelines.vectors.duplicates import ReferenceSet, SearchResult
 from schemas.embeddings import similarity
-from schemas.matches import Decisions
+from schemas.matches import DecidedBy, Decisions
 
-THRESHOLD, PERSON, EXACT = "threshold", "person", "exact"
+
+@dataclass(frozen=True)
+class EmbeddedPictures:
+    """N pictures that are compared with references."""
+
+    keys: Sequence[str]
+    """[N]"""
+    sha256s: Sequence[str | None]
+    """[N] of their bytes as fetched, in hex; None where it is not known."""
+    vectors: np.ndarray
+    """[N, D] float32 of unit length."""
 
 
 @dataclass(frozen=True)
@@ -19,62 +29,72 @@ class Copy:
     """A picture that is a copy of a reference."""
 
     row: int
+    """The picture's, from 0."""
     reference: int
+    """Its number in the set, from 0."""
     similarity: float
-    decided_by: str
+    """Cosine, -1 to 1: the best of the reference's views."""
+    decided_by: DecidedBy
 
 
 def decide(
-    found: Found,
-    given: ReferenceSet,
-    vectors: np.ndarray,
-    keys: Sequence[str],
-    sha256s: Sequence[str | None],
-    decisions: Decisions,
+    result: SearchResult, references: ReferenceSet, pictures: EmbeddedPictures, decisions: Decisions
 ) -> list[Copy]:
     """All pairs that count as copies, by picture, then from most to least alike.
 
-    A person's word on a pair counts above all; the same bytes are a copy whatever the vectors say.
+    A person's decision on a pair counts above all; the same bytes are a copy whatever the vectors say.
 
     Args:
-        found: what the search gave, with a floor at or below the threshold.
-        given: the reference set.
-        vectors: [N, D] float32 of the pictures.
-        keys: [N] of the pictures.
-        sha256s: [N] of their bytes as fetched.
+        result: what the search gave for pictures and references, with a floor at or below the threshold.
+        references: a reference set.
+        pictures: the pictures.
         decisions: a person's, about any pictures and sets.
 
     Raises:
         ValueError: if a decision names a reference that the set does not have.
     """
-    copies: dict[tuple[int, int], Copy] = {}
-    rows = {key: row for row, key in enumerate(keys)}
-    references = {reference: number for number, reference in enumerate(given.ids)}
-    for row, reference, value in zip(
-        found.rows.tolist(), found.references.tolist(), found.similarities.tolist(), strict=True
-    ):
-        if value >= given.threshold:
-            copies[row, reference] = Copy(row, reference, value, THRESHOLD)
-    by_bytes: dict[str, list[int]] = {}
-    for number, sha256 in enumerate(given.sha256s):
-        if sha256:  # of earlier embeddings it may be unknown
-            by_bytes.setdefault(sha256, []).append(number)
-    for row, own in enumerate(sha256s):
-        for reference in by_bytes.get(own or "", ()):
-            copies[row, reference] = Copy(row, reference, _alike(vectors, given, row, reference), EXACT)
-    for (name, key, wanted), decision in decisions.pairs.items():
-        if name != given.name or key not in rows:
-            continue
-        if wanted not in references:
-            raise ValueError(f"decisions: the reference set {name} has no '{wanted}'; review its pairs again")
-        place = rows[key], references[wanted]
+    pairs = zip(result.rows.tolist(), result.references.tolist(), result.similarities.tolist(), strict=True)
+    copies = {
+        (row, reference): Copy(row, reference, cosine, DecidedBy.THRESHOLD)
+        for row, reference, cosine in pairs
+        if cosine >= references.threshold
+    }
+    for pair in _same_bytes(pictures, references):
+        copies[pair] = Copy(*pair, _similarity_of(pair, pictures, references), DecidedBy.EXACT)
+    for pair, decision in _decided(decisions, pictures, references):
         if decision == "different":
-            copies.pop(place, None)
+            copies.pop(pair, None)
         else:
-            copies[place] = Copy(*place, _alike(vectors, given, *place), PERSON)
+            copies[pair] = Copy(*pair, _similarity_of(pair, pictures, references), DecidedBy.PERSON)
     return sorted(copies.values(), key=lambda copy: (copy.row, -copy.similarity, copy.reference))
 
 
-def _alike(vectors: np.ndarray, given: ReferenceSet, row: int, reference: int) -> float:
-    views = given.vectors[reference]
-    return float(similarity(vectors[[row] * len(views)], views).max())
+def _same_bytes(pictures: EmbeddedPictures, references: ReferenceSet) -> Iterator[tuple[int, int]]:
+    """Picture and reference of each pair with one sha256."""
+    by_bytes: dict[str, list[int]] = {}
+    for number, sha256 in enumerate(references.sha256s):
+        if sha256:  # of vectors that were made before this run it may be unknown
+            by_bytes.setdefault(sha256, []).append(number)
+    for row, own_sha256 in enumerate(pictures.sha256s):
+        for reference in by_bytes.get(own_sha256 or "", ()):
+            yield row, reference
+
+
+def _decided(
+    decisions: Decisions, pictures: EmbeddedPictures, references: ReferenceSet
+) -> Iterator[tuple[tuple[int, int], str]]:
+    """Picture and reference of each pair of these that a person decided on, and the decision."""
+    rows = {key: row for row, key in enumerate(pictures.keys)}
+    numbers = {reference: number for number, reference in enumerate(references.ids)}
+    for (name, key, reference), decision in decisions.pairs.items():
+        if name != references.name or key not in rows:
+            continue
+        if reference not in numbers:
+            raise ValueError(f"decisions: the reference set {name} has no '{reference}'; review its pairs again")
+        yield (rows[key], numbers[reference]), decision
+
+
+def _similarity_of(pair: tuple[int, int], pictures: EmbeddedPictures, references: ReferenceSet) -> float:
+    row, reference = pair
+    views = references.vectors[reference]
+    return float(similarity(pictures.vectors[[row] * len(views)], views).max())

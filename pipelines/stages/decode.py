@@ -20,23 +20,25 @@ class PictureOptions:
     """What a stored picture looks like; names and meanings are img2dataset's."""
 
     image_size: int = 256
-    """Size to resize to, in pixels."""
+    """Side in pixels that a picture is resized to, 1 or more; which side, --resize_mode says."""
     resize_mode: ResizeMode = "center_crop"
-    """center_crop: a square; keep_ratio: this short side; keep_ratio_largest: this long side; border: that and white
-    to a square; no: as it is."""
+    """How a picture is resized to --image_size. center_crop: the middle as a square of it; keep_ratio: its shorter
+    side; keep_ratio_largest: its longer side; border: its longer side, filled up with white to a square; no: not at
+    all."""
     resize_only_if_bigger: bool = False
-    """Leave pictures alone that would be enlarged."""
+    """Do not resize pictures that would be enlarged."""
     encode_format: EncodeFormat = "jpg"
-    """How pictures are stored."""
+    """Format in which pictures are stored."""
     encode_quality: int = 95
-    """0 to 100 for jpg and webp; for png the compression, 0 to 9."""
+    """Quality of stored pictures, 0 to 100, for jpg and webp; for png the level of compression, 0 to 9."""
     extract_exif: bool = True
-    """Keep the original's EXIF tags in the ledger's exif, but for those that say where it was taken."""
+    """Keep the original's EXIF tags in the ledger's column exif, all but those that say where it was taken."""
     skip_reencode: bool = False
     """Store the fetched bytes themselves where the picture is of --encode_format, needs no resizing and shows the same
     without its EXIF and colour profile."""
     max_pixels: int = MAX_PIXELS
-    """Pixels of a fetched picture at most; one with more is refused before it is decoded."""
+    """Pixels that a fetched picture may have, width times height, 1 or more; one with more fails as too-many-pixels
+    before it is decoded."""
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -67,7 +69,7 @@ def to_stored(
     Args:
         data: as fetched.
         options: what a stored picture looks like.
-        refuse: from width and height, why such a picture is not wanted, if so; asked before decoding.
+        refuse: gives, from width and height in pixels, why such a picture is refused, or None; called before decoding.
     """
     columns: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest()}
     try:

@@ -9,7 +9,7 @@ import numpy as np
 from dalle.detectors import Embedder, embed_all
 from dalle.detectors.views import VIEWS
 from dalle.pictures.images import UndecodableImage, open_picture
-from dalle.pictures.overlays import Pixels
+from dalle.pictures.pixels import Pixels
 
 
 def embed(detector: Embedder, pictures: Iterable[tuple[str, bytes]], views: tuple[str, ...] = ("whole",)) -> np.ndarray:
@@ -18,7 +18,7 @@ def embed(detector: Embedder, pictures: Iterable[tuple[str, bytes]], views: tupl
     Args:
         detector: what makes them.
         pictures: where each is, for messages, and its bytes.
-        views: what is looked at, by the names of `dalle.detectors.views`.
+        views: names in `dalle.detectors.views` of the parts of a picture that are embedded.
 
     Returns:
         [N, V, D] float32 of unit length.

@@ -1,7 +1,7 @@
 """Pictures to codes: crops as the paper's transformer sees them, through an encoder in batches of one size.
 
 Ramesh et al. 2021, App. B, Listing 2: a square near the centre, shrunk to between 256 and 288 pixels, a window of 256
-from anywhere in it, never mirrored. The paper draws one anew each epoch; here so many are drawn once and stored.
+from anywhere in it, never mirrored. The paper draws one anew each epoch; here several are drawn once and stored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from dalle.dvae.image_encoders import ImageEncoder
-from dalle.pictures.augment import Pixels, cut, draw_crops
+from dalle.pictures.augment import cut, draw_crops
+from dalle.pictures.pixels import Pixels
 
 RESOLUTION = 256
 CROP_POLICY = "listing-2"

@@ -60,6 +60,6 @@ def _problem(message: str | None, data: bytes) -> NotKept | None:
     if message is None:
         return None if data else NotKept("empty")
     for pattern, reason in _REASONS:
-        if found := pattern.search(message):
-            return NotKept(found.expand(reason), message)
+        if match := pattern.search(message):
+            return NotKept(match.expand(reason), message)
     return NotKept("bad-response", message)

@@ -23,7 +23,7 @@ Filters = Literal["paper", "datacomp-basic", "none"]
 ANY = "any"
 _SIGNS = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
 _JUDGED = 1000
-"""Characters of a caption that its language is told from."""
+"""Characters of a caption from which its language is identified."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,31 +50,35 @@ _PRESETS: dict[Filters, Thresholds] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FilterOptions:
-    """Which pairs are kept. A threshold that is not given is that of --filters."""
+    """Which pairs are kept. A threshold that is not set is that of --filters."""
 
     filters: Filters = "paper"
-    """paper: 3 words, 6 characters, English, not mainly boilerplate, aspect ratio 2; datacomp-basic: 3 words, 6
-    characters, English, short side 200, aspect ratio 3; none: every row with a picture that can be decoded, also
-    without a caption."""
+    """Which rule decides what is kept. paper asks for 3 words, 6 characters, English, not mainly boilerplate, and an
+    aspect ratio of at most 2; datacomp-basic for 3 words, 6 characters, English, a short side of 200 pixels and an
+    aspect ratio of at most 3; none keeps every row with a picture that can be decoded, also without a caption."""
     min_words: int | None = None
-    """Words a caption must have after cleaning; 0 keeps rows without a caption as well."""
+    """Words that a caption must have after cleaning, 0 or more; 0 keeps rows without a caption as well. By default 3,
+    or 0 with --filters none."""
     min_characters: int | None = None
-    """Characters a caption must have after cleaning."""
+    """Characters that a caption must have after cleaning, 0 or more. By default 6, or 0 with --filters none."""
     language: str | None = None
-    """ISO 639-1 code of the language a caption must be in, or any."""
+    """ISO 639-1 code of the language that a caption must be in, or any. By default en, or any with --filters none."""
     language_model: LanguageModel = "py3langid"
-    """What tells the language; cld3 is the paper's, and wrong on much short English."""
+    """Model that identifies the language. cld3 is the paper's, and wrong on much short English."""
     language_ratio: float | None = None
-    """A caption counts as in --language if that is at least so probable in relation to the likeliest one (0.4); 1 only
-    if it is the likeliest."""
+    """Ratio of the probability of --language to that of the likeliest language from which a caption counts as in
+    --language, above 0 and at most 1; 1: only if it is the likeliest. By default 0.4."""
     drop_boilerplate: bool | None = None
-    """Refuse captions that are mainly boilerplate, and crop it from the ends of others."""
+    """Refuse captions that are mainly boilerplate, and crop boilerplate from the ends of others. By default only with
+    --filters paper."""
     min_image_size: int | None = None
-    """Pixels the short side of a picture must have."""
+    """Pixels that the short side of a picture must have, 0 or more. By default 0, or 200 with --filters
+    datacomp-basic."""
     max_image_area: float | None = None
-    """Pixels a picture may have, width times height; 0 is no limit."""
+    """Pixels that a picture may have, width times height, 0 or more; 0, the default, is no limit."""
     max_aspect_ratio: float | None = None
-    """Longest side over shortest side at most; 0 is no limit."""
+    """Greatest ratio of a picture's longer to its shorter side that is kept, 1 or more; 0 is no limit. By default 2, or
+    3 with --filters datacomp-basic, or 0 with --filters none."""
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -95,16 +99,17 @@ class FilterOptions:
             raise ValueError(f"--language {code}: py3langid knows {', '.join(sorted(languages()))}; or {ANY}")
 
     def thresholds(self) -> Thresholds:
-        """All of them, those not given filled in."""
-        given = {f.name: getattr(self, f.name) for f in fields(Thresholds) if getattr(self, f.name) is not None}
-        return replace(_PRESETS[self.filters], **given)
+        """All thresholds: those of `filters`, and in their place those that are set."""
+        overrides = {f.name: getattr(self, f.name) for f in fields(Thresholds) if getattr(self, f.name) is not None}
+        return replace(_PRESETS[self.filters], **overrides)
 
 
 @dataclass(frozen=True)
-class Captions:
+class FilteredCaptions:
     """What is left of a row's captions, or why nothing is."""
 
     kept: tuple[str, ...] = ()
+    """Cleaned, in the row's order."""
     language: Language | None = None
     """Of the first one kept, or of the first one refused."""
     problem: NotKept | None = None
@@ -115,7 +120,7 @@ def load_models(limits: Thresholds) -> None:
     filter_captions(["a first caption"], limits)
 
 
-def filter_captions(captions: Sequence[str], limits: Thresholds) -> Captions:
+def filter_captions(captions: Sequence[str], limits: Thresholds) -> FilteredCaptions:
     """The captions of one picture that are kept, cleaned; a row is refused when none is left.
 
     Where all are refused the first one's reason is given.
@@ -123,13 +128,13 @@ def filter_captions(captions: Sequence[str], limits: Thresholds) -> Captions:
     judged = [_judge(caption, limits) for caption in captions]
     kept = [(text, language) for text, language, problem in judged if not problem and text]
     if kept:
-        return Captions(tuple(text for text, _ in kept), kept[0][1])
+        return FilteredCaptions(tuple(text for text, _ in kept), kept[0][1])
     if not limits.min_words and all(not problem for _, _, problem in judged):
-        return Captions()
+        return FilteredCaptions()
     if not judged:
-        return Captions(problem=NotKept("no-caption"))
+        return FilteredCaptions(problem=NotKept("no-caption"))
     _, language, problem = judged[0]
-    return Captions((), language, problem)
+    return FilteredCaptions((), language, problem)
 
 
 def clean(caption: str) -> str:
@@ -182,6 +187,6 @@ def _caption_problem(text: str, language: Language | None, limits: Thresholds) -
     if len(text) < limits.min_characters:
         return NotKept("too-short", f"{len(text)} characters, expected {limits.min_characters} or more")
     if limits.language != ANY and language and language.code != limits.language:
-        found = f"{language.code} with probability {language.probability:.2f}"
-        return NotKept("not-english" if limits.language == "en" else "other-language", found)
+        identified = f"{language.code} with probability {language.probability:.2f}"
+        return NotKept("not-english" if limits.language == "en" else "other-language", identified)
     return None

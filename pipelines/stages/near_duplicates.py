@@ -12,7 +12,7 @@ import math
 import numpy as np
 import torch
 
-from pipelines.vectors.duplicates import Found
+from pipelines.vectors.duplicates import SearchResult
 from pipelines.vectors.products import Factor, Product
 
 MOST = 10
@@ -22,20 +22,21 @@ _BLOCK = 512
 """Pictures in one product."""
 
 _BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
-"""What a number's bits are as an integer: greater for a greater positive number, and faster to compare."""
+"""Integers of a number format's size. The bits of positive numbers, read as integers, are in the order of the numbers
+and faster to compare; those of negative ones are below all of them, in the wrong order."""
 
-_FEW = 8
-"""Cosines that are looked at only if the greatest of them is wanted."""
+_GROUP = 8
+"""Cosines in a group, which is read only if its maximum can match."""
 
 
-def search(vectors: Factor, references: Factor, views: int, floor: float) -> Found:
+def search(vectors: Factor, references: Factor, views: int, floor: float) -> SearchResult:
     """Compare all pictures with all references.
 
     Args:
-        vectors: N of pictures.
-        references: R x V of references, all views of one side by side.
-        views: V.
-        floor: pairs at or above it are given.
+        vectors: of N pictures, [N, D].
+        references: of R references with V views each, [R * V, D], all views of one in succession.
+        views: V, 1 or more.
+        floor: the least similarity of the pairs that are given, -1 to 1.
     """
     product = Product(vectors, references)
     none = np.zeros(0, np.int64)
@@ -43,19 +44,23 @@ def search(vectors: Factor, references: Factor, views: int, floor: float) -> Fou
     least = product.least(floor)
     nearest = _Nearest(product, len(references.exact), views)
     for start, _, cosines in product.blocks(_BLOCK):
-        peaks = _Peaks(cosines)
-        rows, columns, _ = peaks.at_least(torch.nonzero(peaks.greatest >= least).flatten(), least)
+        maxima = _BlockMaxima(cosines)
+        rows, columns, _ = maxima.at_least(torch.nonzero(maxima.maxima >= least).flatten(), least)
         pairs.append(product.exact(rows + start, columns, floor))
-        nearest.look_at(peaks, start)
+        nearest.add(maxima, start)
     rows, columns, values = (np.concatenate(part) for part in zip(*pairs, strict=True))
     rows, refs, values = _best_view(rows, columns // views, values)
-    return Found(rows, refs, values, *nearest.found())
+    return SearchResult(rows, refs, values, *nearest.result())
 
 
-def most_alike(found: Found) -> tuple[np.ndarray, np.ndarray]:
-    """Of the pairs those that are among the `MOST` of their picture, and their rank from 1 (two [P'] int64)."""
-    starts = np.searchsorted(found.rows, found.rows, side="left")
-    rank = np.arange(len(found.rows)) - starts + 1
+def most_alike(result: SearchResult) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs that are among the `MOST` most alike of their picture.
+
+    Returns:
+        [P'] int64 indices into the pairs of `result`, and [P'] int64 ranks among their picture's, from 1.
+    """
+    starts = np.searchsorted(result.rows, result.rows, side="left")
+    rank = np.arange(len(result.rows)) - starts + 1
     chosen = np.flatnonzero(rank <= MOST)
     return chosen, rank[chosen]
 
@@ -70,73 +75,82 @@ def _best_view(rows: np.ndarray, refs: np.ndarray, values: np.ndarray) -> tuple[
     return rows[order], refs[order], values[order]
 
 
-class _Peaks:
-    """A block's cosines and the greatest of each few of them, so that what is sought is looked for in few places.
+class _BlockMaxima:
+    """The cosines of a block, searched by way of their maxima.
+
+    A line of n cosines is split into n / G groups of G (`_GROUP`, or less where that does not divide n): group g has
+    the columns g, g + n / G, g + 2 n / G and so on. A search reads the groups' maxima, and only those groups that can
+    match.
 
     Args:
-        product: [M, n] cosines; only its lines' greatest values are read before something is sought.
+        product: [M, n] bfloat16 or float32 cosines: a line for each view of a reference, a column for each picture.
     """
 
     def __init__(self, product: torch.Tensor) -> None:
-        self._cosines = product.view(len(product), math.gcd(product.shape[1], _FEW), -1)
+        self._cosines = product.view(len(product), math.gcd(product.shape[1], _GROUP), -1)  # [M, G, n / G]
         bits = _BITS[product.dtype]
-        self._of_few = self._cosines.view(bits).amax(1)  # the only pass over the whole product
-        """[M, few] bits of the greatest of each few where that is positive, and less than 0 or 0 where it is not."""
-        self.greatest = self._of_few.amax(1).view(product.dtype).float()
-        """[M] float32."""
-        negative = torch.nonzero(self.greatest <= 0).flatten()
-        self.greatest[negative] = self._cosines[negative].amax((1, 2)).float()
+        self._group_maxima = self._cosines.view(bits).amax(1)  # the only pass over the whole product
+        """[M, n / G] each group's maximum as bits (`_BITS`), which are the maximum's only where that is positive; else
+        they are some number up to 0."""
+        self.maxima = self._group_maxima.amax(1).view(product.dtype).float()
+        """[M] float32: each line's maximum."""
+        negative = torch.nonzero(self.maxima <= 0).flatten()
+        self.maxima[negative] = self._cosines[negative].amax((1, 2)).float()
 
     def at_least(self, lines: torch.Tensor, cut: torch.Tensor | float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where these lines have values at or above the cut, in no order: pictures, lines, and the float32 values.
+        """All cosines of these lines at or above the cut.
 
         Args:
             lines: [L] int64.
-            cut: one, or [L] float32, one for each line.
+            cut: one for all lines, or [L] float32.
+
+        Returns:
+            [P] int64 columns, [P] int64 lines and [P] float32 cosines, in no order.
         """
         cut = torch.as_tensor(cut).to(self._cosines.dtype).expand(len(lines))
-        bits = cut.contiguous().view(self._of_few.dtype)
-        bits = torch.where(cut > 0, bits, torch.iinfo(bits.dtype).min)  # bits say nothing of those below 0
-        picked, few = torch.nonzero(self._of_few[lines] >= bits[:, None], as_tuple=True)
-        values = self._cosines[lines[picked], :, few]
-        found, place = torch.nonzero(values >= cut[picked, None], as_tuple=True)
-        pictures = place * self._of_few.shape[1] + few[found]
-        return pictures.numpy(), lines[picked[found]].numpy(), values[found, place].float().numpy()
+        bits = cut.contiguous().view(self._group_maxima.dtype)
+        bits = torch.where(cut > 0, bits, torch.iinfo(bits.dtype).min)  # bits do not order negative numbers
+        picked, group = torch.nonzero(self._group_maxima[lines] >= bits[:, None], as_tuple=True)
+        values = self._cosines[lines[picked], :, group]
+        hits, member = torch.nonzero(values >= cut[picked, None], as_tuple=True)
+        columns = member * self._group_maxima.shape[1] + group[hits]
+        return columns.numpy(), lines[picked[hits]].numpy(), values[hits, member].float().numpy()
 
 
 class _Nearest:
-    """For each reference the picture most like it: candidates are gathered block by block, and judged at the end."""
+    """For each reference the picture most like it: candidates of all blocks are compared exactly at the end."""
 
     def __init__(self, product: Product, lines: int, views: int) -> None:
         self._product, self._views = product, views
-        self._lead = torch.full((lines,), -torch.inf)
+        self._maxima = torch.full((lines,), -torch.inf)
         self._candidates: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
-    def look_at(self, peaks: _Peaks, start: int) -> None:
-        """Take what may still turn out to be the greatest, as far as the product can tell.
+    def add(self, block: _BlockMaxima, start: int) -> None:
+        """Keep what may still turn out to be a reference's maximum, as far as the product can tell.
 
         Args:
-            peaks: of a block of pictures with all views of references.
+            block: of some pictures with all views of references.
             start: number of the block's first picture.
         """
-        self._lead = torch.maximum(self._lead, peaks.greatest)
-        least = self._least(self._lead)
-        chosen = torch.nonzero(peaks.greatest >= least).flatten()
-        rows, columns, values = peaks.at_least(chosen, least[chosen])
+        self._maxima = torch.maximum(self._maxima, block.maxima)
+        least = self._least(self._maxima)
+        chosen = torch.nonzero(block.maxima >= least).flatten()
+        rows, columns, values = block.at_least(chosen, least[chosen])
         self._candidates.append((rows + start, columns, values))
 
-    def _least(self, lead: torch.Tensor) -> torch.Tensor:
-        """What the product may be for the greatest of all, if the greatest product is this."""
-        return self._product.least(self._product.least(lead))
+    def _least(self, maxima: torch.Tensor) -> torch.Tensor:
+        """The least product that the pair with the greatest cosine may have, where these are the greatest products."""
+        return self._product.least(self._product.least(maxima))
 
-    def found(self) -> tuple[np.ndarray, np.ndarray]:
-        """[R] int64 pictures, the first of equals, -1 if there are none; [R] float32 similarities."""
-        views, count = self._views, len(self._lead) // self._views
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        """[R] int64: each reference's nearest picture, of equally near ones the first, -1 if there are no pictures; and
+        [R] float32: their similarities."""
+        views, count = self._views, len(self._maxima) // self._views
         best, best_row = np.full(count, -np.inf, np.float32), np.full(count, -1, np.int64)
         if not self._candidates:
             return best_row, best
         rows, columns, values = (np.concatenate(part) for part in zip(*self._candidates, strict=True))
-        least = self._least(self._lead.view(count, views).amax(1)).numpy()
+        least = self._least(self._maxima.view(count, views).amax(1)).numpy()
         near = values >= least[columns // views]
         rows, columns, values = self._product.exact(rows[near], columns[near], -np.inf)
         references = columns // views

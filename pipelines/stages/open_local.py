@@ -16,39 +16,44 @@ from schemas.reasons import NotKept
 def open_local(
     links: Iterable[tuple[int, str]], folder: str, max_bytes: int
 ) -> Iterator[tuple[int, bytes, NotKept | None]]:
-    """Read pictures, given as (index, place); in order, one result for each.
+    """Read pictures, given as (index, location); in order, one result for each: index, bytes, why there are none.
 
-    A place is a path in the folder, one of `pipelines.lists.rows.place_within` or `known_absent`, or nothing.
+    A location is a path in the folder, one of `pipelines.lists.rows.location_within` or `known_absent`, or nothing.
+
+    Raises:
+        OSError: if the folder is on an object store that fails after its own retries; nothing is known of the picture.
     """
-    pictures = _Pictures(folder)
-    for index, place in links:
+    pictures = _LocalFolder(folder)
+    for index, location in links:
         data, problem = b"", None
         try:
-            data, problem = pictures.read(place, max_bytes)
+            data, problem = pictures.read(location, max_bytes)
             if not data and problem is None:
                 problem = NotKept("empty", "the file has no bytes")
         except FileNotFoundError:
-            problem = NotKept("not-found", f"no file '{place}' in the folder")
+            problem = NotKept("not-found", f"no file '{location}' in the folder")
         except PermissionError as error:
-            problem = NotKept("unreadable", f"'{place}': {error.strerror or error}")
+            problem = NotKept("unreadable", f"'{location}': {error.strerror or error}")
         except OSError as error:
-            if not pictures.on_disk:  # a store that failed although it was asked again says nothing of the picture
+            if not pictures.on_disk:  # an object store's failure says nothing of the picture: the unit fails
                 raise
-            problem = NotKept("unreadable", f"'{place}': {error.strerror or error}")
+            problem = NotKept("unreadable", f"'{location}': {error.strerror or error}")
         except ValueError as error:
             problem = NotKept("bad-url", str(error))
         yield index, data, problem
 
 
-class _Pictures:
+class _LocalFolder:
+    """A folder of pictures and of archives with pictures."""
+
     def __init__(self, folder: str) -> None:
         self._fs, self._root = fsspec.core.url_to_fs(folder)
         self.on_disk = isinstance(self._fs, LocalFileSystem)
         self._column: tuple[str, str, list[bytes | None]] = ("", "", [])
 
-    def read(self, place: str, max_bytes: int) -> tuple[bytes, NotKept | None]:
-        """The bytes at a place, or why there are none."""
-        archive, *within = place.split("\0")
+    def read(self, location: str, max_bytes: int) -> tuple[bytes, NotKept | None]:
+        """The bytes at a location, or why there are none."""
+        archive, *within = location.split("\0")
         if not archive:
             return b"", NotKept("not-found", "".join(within) or "no picture of this name in the folder")
         path = path_inside(self._root, archive)

@@ -1,4 +1,4 @@
-"""Sums of the fetched bytes: stored beside the picture, and compared with what the list says; img2dataset's options."""
+"""Hashes of the fetched bytes: stored beside the picture, and compared with the list's; img2dataset's options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pipelines.lists.rows import ROWS
-from pipelines.running.options import words_of
+from schemas.options import words_of
 from schemas.pairs import LEDGER
 from schemas.reasons import NotKept
 
@@ -18,14 +18,15 @@ _KINDS = get_args(HashName)
 
 @dataclass(frozen=True, kw_only=True)
 class HashOptions:
-    """Sums of the fetched bytes."""
+    """Hashes of the fetched bytes."""
 
     compute_hash: HashName | None = "sha256"
-    """Sum of the fetched bytes to store. sha256 is in the ledger whatever is said here; md5 and sha512 are columns of
+    """Hash of the fetched bytes to store. sha256 is in the ledger whatever is said here; md5 and sha512 are columns of
     their own, after the list's."""
     verify_hash: tuple[str, ...] = ()
-    """COLUMN TYPE: the list's column that holds the md5, sha256 or sha512 of each picture's bytes; a picture with
-    another sum fails with hash-mismatch. Rows without a sum are not checked."""
+    """COLUMN TYPE: the list's column that holds a hash of each picture's bytes, and its type, md5, sha256 or sha512. A
+    picture with another hash fails as hash-mismatch; rows without one are not checked. By default nothing is
+    checked."""
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -38,7 +39,7 @@ class HashOptions:
 
     @property
     def column(self) -> str | None:
-        """The list's column with the sums to compare with, if there is one."""
+        """The list's column with the hashes to compare with, if there is one."""
         return self.verify_hash[0] if self.verify_hash else None
 
     @property
@@ -55,7 +56,7 @@ class HashOptions:
         expected = "" if self.column is None else str(row.get(self.column) or "").strip().lower()
         if not expected:
             return None
-        found = hashlib.new(self.verify_hash[1], data).hexdigest()
-        if found == expected:
+        computed = hashlib.new(self.verify_hash[1], data).hexdigest()
+        if computed == expected:
             return None
-        return NotKept("hash-mismatch", f"{self.verify_hash[1]} is {found}, the list says {expected[:128]}")
+        return NotKept("hash-mismatch", f"{self.verify_hash[1]} is {computed}, the list says {expected[:128]}")

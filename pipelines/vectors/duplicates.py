@@ -1,4 +1,4 @@
-"""What a search for near-duplicates is given and gives."""
+"""What a search for near-duplicates takes and gives."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class ReferenceSet:
     sha256s: tuple[str, ...]
     """[R] of their files."""
     vectors: np.ndarray
-    """[R, V, D] float32 of unit length; V views of each."""
+    """[R, V, D] float32 of unit length, with V views of each reference."""
     threshold: float
     """The similarity from which a picture counts as a copy."""
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search gives for N pictures and R references."""
 
     rows: np.ndarray
@@ -33,6 +33,6 @@ class Found:
     similarities: np.ndarray
     """[P] float32: the best of the reference's views."""
     nearest: np.ndarray
-    """[R] int64: for each reference the picture most like it, the first of equals; -1 if there are no pictures."""
+    """[R] int64: for each reference the picture most like it, of equally like ones the first; -1 if there are none."""
     nearest_similarities: np.ndarray
     """[R] float32."""

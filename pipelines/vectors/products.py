@@ -16,10 +16,10 @@ import torch
 from schemas.embeddings import similarity
 
 _AT_ONCE = 1 << 12
-"""Vectors, or pairs of them, that are worked on together: few enough to stay in the cache."""
+"""Vectors, or pairs of them, in one step of an exact computation: few enough to stay in the processor's cache."""
 
 _UNIT = {torch.bfloat16: 2**-8, torch.float32: 2**-24}
-"""How far a number is off by being rounded to this format, as a share of it, at most."""
+"""The greatest relative error of rounding a number to this format."""
 
 Cosine = TypeVar("Cosine", float, np.ndarray, torch.Tensor)
 
@@ -58,11 +58,11 @@ class Product:
         self._inner = lost + 2 * summed
 
     def off(self, cosine: Cosine) -> Cosine:
-        """How far the product is off at most where it, or what it should be, is this number."""
+        """The greatest error that the product has where it, or the exact cosine, is this number."""
         return 1.01 * (self._inner + self._unit * abs(cosine))
 
     def least(self, cosine: Cosine) -> Cosine:
-        """The least that the product may be where the cosine is this or more."""
+        """The least that the product may be where the exact cosine is this or more."""
         return cosine - self.off(cosine)
 
     @torch.inference_mode()
@@ -74,8 +74,9 @@ class Product:
             triangle: the others are the vectors themselves; leave out those before the block.
 
         Yields:
-            number of the block's first vector, of the first of the others, [M - first, size] cosines: so, what is asked
-            of each of the others lies side by side in memory. They are overwritten by the next block's.
+            number of the block's first vector, number of the first of the others, and [M - first, size] cosines, in
+            rows of the others: a search for the best vector of each of them reads memory in order. The next block
+            overwrites them.
         """
         left, right = self._others.rounded, self._vectors.rounded
         fast = left.dtype == torch.bfloat16
@@ -93,7 +94,15 @@ class Product:
                 yield start, first, torch.from_numpy(values)
 
     def exact(self, rows: np.ndarray, columns: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of these pairs those at or above the floor: [P'] rows, columns, and float32 similarities."""
+        """The pairs of these whose exact similarity is at or above the floor.
+
+        Args:
+            rows, columns: [P] int64 numbers of the vectors and of the others.
+            floor: -1 to 1, or -inf for all.
+
+        Returns:
+            [P'] rows, [P'] columns and [P'] float32 similarities.
+        """
         values = np.empty(len(rows), np.float32)
         for start in range(0, len(rows), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)

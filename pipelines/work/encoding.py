@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from dalle.dvae.image_encoders import EncoderPrecision, ImageEncoder, load_encoder
 from dalle.pictures.images import decode
 from dalle.text.tokenizer import Tokenizer
-from pipelines.lists.slices import Unit
+from pipelines.running.one_thread import one_thread
+from pipelines.running.unit import Unit
 from pipelines.running.units import Done, Note
 from pipelines.stages.encode_images import Crops, crops_of, encode_views
 from schemas.examples import examples_schema, write_examples
@@ -24,24 +22,6 @@ from schemas.folder import Folder, Staging
 from schemas.manifest import Counts
 from schemas.pair_shards import OutputFormat, read_ledger, read_pictures
 from schemas.pairs import SUCCESS
-
-
-class _Inside:
-    """How many are inside `one_thread` in this process, under a lock, and how many threads torch had before."""
-
-    def __init__(self) -> None:
-        self.inside = 0
-        self.before = 1
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-_ONE_THREAD = _Inside()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,19 +52,19 @@ class Encode:
 
     def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
         """Make the unit's files ready."""
+        ledger = read_ledger(self.pairs, unit.source)
+        counts = Counts.of_ledger(ledger)
+        kept = [row for row in ledger.to_pylist() if row["status"] == SUCCESS]
+        captions = [row["captions"] or ([row["text"]] if row["text"] else []) for row in kept]
+        tokens, cut = self.tokenizer.encode_captions([each for some in captions for each in some])
+        boxes: list[list[tuple[float, ...]]] = []
+        grids = []
+        so_far = Counts(counts.statuses.copy())
         with one_thread():
-            encoder = self._encoder()
-            ledger = read_ledger(self.pairs, unit.source)
-            kept = [row for row in ledger.to_pylist() if row["status"] == SUCCESS]
-            captions = [row["captions"] or ([row["text"]] if row["text"] else []) for row in kept]
-            tokens, cut = self.tokenizer.encode_captions([each for some in captions for each in some])
-            boxes: list[list[tuple[float, ...]]] = []
-            counts = Counts.of_ledger(ledger)
-            codes = encode_views(self._views(unit, kept, boxes), encoder, self.batch_size)
-            grids = []
-            for index, grid in enumerate(codes):
+            for grid in encode_views(self._views(unit, kept, boxes), self._encoder(), self.batch_size):
                 grids.append(grid)
-                note((index + 1) // self.crops_per_image, counts.refused, counts.failed)
+                so_far.statuses[SUCCESS] = len(grids) // self.crops_per_image
+                note(so_far)
         columns = {
             "key": pa.array([row["key"] for row in kept], pa.string()),
             "uid": pa.array([row["uid"] for row in kept], pa.string()),
@@ -93,13 +73,18 @@ class Encode:
             "image_codes": self._grids(grids),
             "crop_boxes": pa.array(boxes, pa.list_(pa.list_(pa.float32(), 4))),
         }
+        self._write(staging, unit.shard, columns, grids)
+        return Done(counts, {"captions": len(tokens), "captions_cut": cut, "crops": len(grids)})
+
+    def _write(self, staging: Staging, shard: str, columns: dict[str, pa.Array], grids: list[np.ndarray]) -> None:
         if self.with_encoding:
-            columns["caption"] = pa.array([each[0] if each else "" for each in captions], pa.string())
-            columns["encoding"] = pa.array(grids[:: self.crops_per_image], pa.list_(pa.int32()))
+            first = [texts[0] if texts else "" for texts in columns["captions"].to_pylist()]
+            columns |= {
+                "caption": pa.array(first, pa.string()),
+                "encoding": pa.array(grids[:: self.crops_per_image], pa.list_(pa.int32())),
+            }
         schema = examples_schema(self.codes, with_encoding=self.with_encoding)
-        write_examples(staging, unit.shard, pa.table(columns, schema=schema), self.output_format)
-        facts = {"captions": len(tokens), "captions_cut": cut, "crops": len(grids)}
-        return Done(counts, facts)
+        write_examples(staging, shard, pa.table(columns, schema=schema), self.output_format)
 
     def _encoder(self) -> ImageEncoder:
         encoder = _loaded(self.dvae, self.precision, self.device)
@@ -125,27 +110,6 @@ class Encode:
         lists = pa.FixedSizeListArray.from_arrays(pa.array(flat), self.codes)
         starts = np.arange(0, len(grids) + 1, self.crops_per_image, dtype=np.int32)
         return pa.ListArray.from_arrays(pa.array(starts), lists)
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """torch on one thread inside the block: fp32 convolutions differ in the last bits between one and two.
-
-    Some runners (Flink's, for one) do several units in threads of one worker process: the last of them to leave the
-    block gives torch its threads back, so that none takes them from under another.
-    """
-    with _ONE_THREAD:
-        if not _ONE_THREAD.inside:
-            _ONE_THREAD.before = torch.get_num_threads()
-        _ONE_THREAD.inside += 1
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        with _ONE_THREAD:
-            _ONE_THREAD.inside -= 1
-            if not _ONE_THREAD.inside:
-                torch.set_num_threads(_ONE_THREAD.before)
 
 
 @functools.lru_cache(maxsize=1)

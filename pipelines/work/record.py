@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import IO, Any, Self
 
-from pipelines.lists.rows import ROWS
-from pipelines.stages.filter import Captions
-from schemas.pairs import REFUSED, SUCCESS, uid
+from pipelines.lists.rows import LOCATION, ROWS
+from pipelines.stages.filter import FilteredCaptions
+from schemas.pairs import SUCCESS, uid
 from schemas.reasons import NotKept
-
-KEPT, NOT_WANTED, NOT_HAD = 0, 1, 2
-"""The three fates, as progress counts them."""
 
 
 class Record:
@@ -19,17 +16,18 @@ class Record:
     def __init__(self, index: int, columns: dict[str, Any]) -> None:
         self.index = index
         self.columns = columns
-        self.given = columns
+        self.listed = columns
         """What the list says of it, by column."""
-        self.place: str | None = None
+        self.location: str | None = None
         """Of a local picture."""
         self._span = (0, 0)
 
     @classmethod
-    def begin(cls, index: int, key: str, row: dict[str, Any], captions: Captions, not_saved: str | None = None) -> Self:
+    def begin(
+        cls, index: int, key: str, row: dict[str, Any], captions: FilteredCaptions, not_saved: str | None = None
+    ) -> Self:
         """A row of the list; its column `not_saved` does not go into the ledger."""
-        given = row["captions"] or []
-        caption = given[0] if given else None
+        caption = next(iter(row["captions"] or ()), None)
         columns = {
             "key": key,
             "url": row["url"],
@@ -43,7 +41,7 @@ class Record:
             **{name: value for name, value in row.items() if name not in ROWS.names and name != not_saved},
         }
         record = cls(index, columns)
-        record.given, record.place = row, row["place"]
+        record.listed, record.location = row, row[LOCATION]
         if row["problem"]:
             record.give_up(NotKept("bad-row", row["problem"]))
         elif not (row["url"] or "").strip():
@@ -63,10 +61,9 @@ class Record:
         return self.columns.get("status") is None
 
     @property
-    def fate(self) -> int:
-        """KEPT, NOT_WANTED or NOT_HAD."""
-        status = self.columns["status"]
-        return KEPT if status == SUCCESS else NOT_WANTED if status == REFUSED else NOT_HAD
+    def status(self) -> str:
+        """How it ended, in one of the ledger's words (`schemas.pairs.STATUSES`); only when its fate is known."""
+        return str(self.columns["status"])
 
     def reopen(self) -> None:
         """Forget how it ended, to try once more."""
@@ -83,7 +80,7 @@ class Record:
         self.columns["status"] = SUCCESS
 
     def stored(self, spool: IO[bytes]) -> bytes:
-        """Its stored picture; only when nothing more is kept, because the spool is read from its place."""
+        """Its stored picture; only when nothing more is kept, because the spool is read where it lies."""
         start, size = self._span
         spool.seek(start)
         return spool.read(size)

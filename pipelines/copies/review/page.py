@@ -67,7 +67,7 @@ class Reviewed:
 
 @dataclass(frozen=True)
 class _Shown:
-    """The pictures of the page, each once, and what is said of them; in the order of `sets` pairs point into it."""
+    """The pictures of the page, each once: the keys, then the references. Pairs name them by their position in that."""
 
     keys: list[str]
     """Of training pictures, sorted."""
@@ -86,7 +86,7 @@ def write_page(folder: Folder, reviewed: Reviewed, most_pairs: int = MOST_PAIRS)
     Args:
         folder: dedup's output.
         reviewed: what was compared.
-        most_pairs: on the page; fewer if what is said of them fills more than half of it.
+        most_pairs: pairs on the page, 1 or more; fewer if their captions and figures fill more than half of it.
     """
     shown = _shown(folder, reviewed, most_pairs)
     while len(shown.facts) > _MOST_BYTES_OF_FACTS and most_pairs > 1:
@@ -102,7 +102,7 @@ def write_page(folder: Folder, reviewed: Reviewed, most_pairs: int = MOST_PAIRS)
         script_hash=_hash(script),
         style=style,
         style_hash=_hash(style),
-        pictures=_told(_encoded(reviewed, shown, most), sizes),
+        pictures=_measured(_encoded(reviewed, shown, most), sizes),
         sizes=sizes,  # filled as `pictures`, which stands before it, is written
         facts=shown.facts,
         side=side_for(most),
@@ -132,7 +132,7 @@ def _with_captions(
     }
     captions = [_short(text) for text in _captions(reviewed, keys)]
     captions += [_short(texts[name].get(reference, "")) for name, reference in references]
-    places: dict[Any, int] = {one: place for place, one in enumerate((*keys, *references))}
+    positions: dict[Any, int] = {one: position for position, one in enumerate((*keys, *references))}
     facts = {
         "detector": reviewed.detector,
         "fingerprint": reviewed.fingerprint,
@@ -140,14 +140,14 @@ def _with_captions(
         "names": [*keys, *(reference for _, reference in references)],
         "captions": captions,
         "decisions": [[*pair, decision] for pair, decision in sorted(reviewed.decisions.pairs.items())],
-        "sets": [_set_facts(one, places, len(texts.get(one.name, ()))) for one in sets],
+        "sets": [_set_facts(one, positions, len(texts.get(one.name, ()))) for one in sets],
     }
     return _Shown(keys, references, captions, htmlsafe_json_dumps(facts, sort_keys=True, separators=(",", ":")))
 
 
-def _set_facts(one: SetOnPage, places: Mapping[Any, int], references: int) -> dict[str, Any]:
-    def place(reference: str) -> int:
-        return places[reference if one.name == WITHIN_SET else (one.name, reference)]
+def _set_facts(one: SetOnPage, positions: Mapping[Any, int], references: int) -> dict[str, Any]:
+    def position_of(reference: str) -> int:
+        return positions[reference if one.name == WITHIN_SET else (one.name, reference)]
 
     by_picture, by_reference = one.best_not_shown
     return {
@@ -156,15 +156,15 @@ def _set_facts(one: SetOnPage, places: Mapping[Any, int], references: int) -> di
         "references": references,
         "total": one.total,
         "pairs": [
-            [places[pair.key], place(pair.reference), pair.similarity, one.decided_by.get(pair, "")]
+            [positions[pair.key], position_of(pair.reference), pair.similarity, one.decided_by.get(pair, "")]
             for pair in one.pairs
         ],
         "bars": list(one.bars.items()),
         "steps": one.steps,
         "pictures_left_out": one.pictures_left_out,
         "references_left_out": one.references_left_out,
-        "best_of_picture": [[places[key], best] for key, best in sorted(by_picture.items())],
-        "best_of_reference": [[place(reference), best] for reference, best in sorted(by_reference.items())],
+        "best_of_picture": [[positions[key], best] for key, best in sorted(by_picture.items())],
+        "best_of_reference": [[position_of(reference), best] for reference, best in sorted(by_reference.items())],
     }
 
 
@@ -199,12 +199,13 @@ def _encoded(reviewed: Reviewed, shown: _Shown, most: int) -> Iterator[str]:
             raise ValueError(
                 f"{reviewed.pairs.path(shard)}: the picture {min(left)} is not there; make the shard again"
             )
-    known = {(name, reference.id): reference for name, given in reviewed.references.items() for reference in given}
+    known = {(name, one.id): one for name, references in reviewed.references.items() for one in references}
     for one in shown.references:
         yield _base64(thumbnail(known[one].read(), most)) if one in known else ""
 
 
-def _told(pieces: Iterable[str], sizes: list[int]) -> Iterator[str]:
+def _measured(pieces: Iterable[str], sizes: list[int]) -> Iterator[str]:
+    """The pieces as they are; their lengths in characters are appended to `sizes`."""
     for piece in pieces:
         sizes.append(len(piece))
         yield piece

@@ -75,17 +75,17 @@ def choose(
         decisions: a person's.
         most: pairs on the page; a set that has few leaves its share to the others.
     """
-    found = []
+    nearest = []
     for name, threshold in thresholds.items():
         decided = {(key, reference) for (of, key, reference) in decisions.pairs if of == name}
         lower = min(threshold, floors.get(name, threshold))
-        found.append(
+        nearest.append(
             _nearest_to_threshold(_pairs(folder, name, lower), threshold, decided, most),
         )
-    shares = _share([len(pairs) for pairs in found], most)
+    shares = _share([len(pairs) for pairs in nearest], most)
     return [
         _look_at(folder, name, threshold, min(threshold, floors.get(name, threshold)), pairs[:share])
-        for (name, threshold), pairs, share in zip(thresholds.items(), found, shares, strict=True)
+        for (name, threshold), pairs, share in zip(thresholds.items(), nearest, shares, strict=True)
     ]
 
 
@@ -100,9 +100,9 @@ def _nearest_to_threshold(
 def _share(wanted: Sequence[int], most: int) -> list[int]:
     """As equal as can be, nobody more than it wants."""
     shares, left = [0] * len(wanted), most
-    for done, place in enumerate(sorted(range(len(wanted)), key=lambda place: wanted[place])):
-        shares[place] = min(wanted[place], left // (len(wanted) - done))
-        left -= shares[place]
+    for done, index in enumerate(sorted(range(len(wanted)), key=lambda index: wanted[index])):
+        shares[index] = min(wanted[index], left // (len(wanted) - done))
+        left -= shares[index]
     return shares
 
 
@@ -174,6 +174,6 @@ def _rows(folder: Folder, file: str, name: str) -> Iterator[tuple]:
     with folder.open(file) as opened:
         for batch in pq.ParquetFile(opened).iter_batches(_AT_ONCE, columns=["reference_set", *columns]):
             rows = batch.to_pydict()
-            for place, of in enumerate(rows["reference_set"]):
+            for index, of in enumerate(rows["reference_set"]):
                 if of == name:
-                    yield tuple(rows[column][place] for column in columns)
+                    yield tuple(rows[column][index] for column in columns)

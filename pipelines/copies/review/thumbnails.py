@@ -20,7 +20,7 @@ RUNGS = (
 
 
 def thumbnail(data: bytes, most: int) -> bytes:
-    """A picture as WebP of at most `most` bytes, or nothing if not even the smallest is so small.
+    """A picture as WebP of at most `most` bytes; empty if its smallest form has more.
 
     Raises:
         UndecodableImage: if there is no picture in the bytes.
@@ -36,5 +36,5 @@ def thumbnail(data: bytes, most: int) -> bytes:
 
 
 def side_for(most: int) -> int:
-    """The longest side of most pictures that may have so many bytes, in pixels."""
+    """The longer side in pixels of most thumbnails that may have `most` bytes."""
     return next((side for side, _, least in RUNGS if least <= most), RUNGS[-1][0])

@@ -26,7 +26,7 @@ _AT_ONCE = 4096
 
 
 def number_of_cells(pictures: int) -> int:
-    """How many cells so many pictures are spread over."""
+    """How many cells a number of pictures is spread over."""
     return 1 if pictures <= _IN_A_CELL else -(-pictures * CELLS_EACH // _IN_A_CELL)
 
 
@@ -51,7 +51,15 @@ def sample(folder: Folder, shards: Sequence[str], sizes: Sequence[int], cells: i
 
 
 def centres(vectors: np.ndarray, cells: int) -> np.ndarray:
-    """[cells, D] float32 of unit length, by FAISS's k-means in one thread; fewer if there are not so many vectors."""
+    """The centres of cells, by FAISS's k-means in one thread.
+
+    Args:
+        vectors: [N, D] float32 of unit length to learn from.
+        cells: how many are wanted, 1 or more.
+
+    Returns:
+        [cells, D] float32 of unit length; [N, D] if there are fewer vectors.
+    """
     cells = min(cells, len(vectors))
     if cells <= 1:
         return vectors[:1]
@@ -70,7 +78,15 @@ def centres(vectors: np.ndarray, cells: int) -> np.ndarray:
 
 
 def nearest_cells(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """[N, 2] int64: the cells of each vector, the nearest first ([N, 1] if there is but one)."""
+    """The cells that each vector goes to.
+
+    Args:
+        vectors: [N, D] float32 of unit length.
+        centroids: [cells, D] of `centres`.
+
+    Returns:
+        [N, 2] int64, the nearest first; [N, 1] if there is one cell.
+    """
     if len(centroids) == 1:
         return np.zeros((len(vectors), 1), np.int64)
     candidates = min(_CANDIDATES, len(centroids))

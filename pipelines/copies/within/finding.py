@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,8 @@ from pipelines.copies.within.numbering import PICTURE, Numbering
 from pipelines.copies.within.runs import Runs, write_run
 from pipelines.copies.within.searching import SearchBucket, SearchCell, read_links
 from pipelines.copies.within.spreading import Spread, groups_of_shards, number_of_buckets
-from pipelines.lists.slices import Unit
-from pipelines.running.units import DoUnits, Work
+from pipelines.running.do_units import DoesUnits, Step
+from pipelines.running.unit import Unit
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts, fingerprint
 from schemas.matches import EXACT_COPIES, WITHIN_SET, Decisions
@@ -29,19 +29,12 @@ WORK = "_within"
 EXACT_FILE = "dedup/exact.parquet"
 
 _COPIES = "copies.run"
-
-
-class DoAll(Protocol):
-    """Does what is missing of some units of work, in Beam."""
-
-    def __call__(self, folder: Folder, units: Sequence[Unit], do_units: DoUnits, what: str) -> None:
-        """Returns when all are done."""
-        ...
+_SPREAD = "spread the pictures over cells"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What is asked for."""
+class WithinSearch:
+    """Which pictures of a dataset count as copies of each other."""
 
     threshold: float | None
     """From which similarity pictures are copies; None: only exact copies are counted, and all stay."""
@@ -51,68 +44,60 @@ class Asked:
     fast: bool
 
 
-def find_copies(
-    pairs: Folder, folder: Folder, manifest: Mapping[str, Any], fingerprints: Sequence[str], asked: Asked, do: DoAll
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ComparedDataset:
+    """A dataset whose pictures have vectors and were compared with the references."""
+
+    pairs: Folder
+    folder: Folder
+    """The clean one, with vectors and with what `pipelines.copies.comparing` left."""
+    manifest: Mapping[str, Any]
+    """Of `pairs`."""
+    fingerprints: Sequence[str]
+    """Of each shard's comparison: what its vectors and findings were made from."""
+
+    @property
+    def sizes(self) -> list[int]:
+        """Pictures of each shard."""
+        return [Counts.of_json(shard["counts"]).kept for shard in self.manifest["shards"]]
+
+
+def find_copies(dataset: ComparedDataset, search: WithinSearch, do: DoesUnits) -> None:
     """Leave the table of exact copies, and for `read_copies` who goes because of whom.
 
     Args:
-        pairs: the dataset.
-        folder: the clean one, with vectors and with what `pipelines.copies.comparing` found.
-        manifest: of the dataset.
-        fingerprints: of each shard's comparison: what its vectors and findings were made from.
-        asked: what is asked for.
+        dataset: where copies are looked for.
+        search: which ones.
         do: does units.
 
     Raises:
         ValueError: if a person's decision names a picture that is not in the dataset.
     """
-    numbering = Numbering.of_manifest(manifest)
-    shards = numbering.shards
-    sizes = [Counts.of_json(shard["counts"]).kept for shard in manifest["shards"]]
-    apart, same = _decided(asked.decisions, numbering)
-    groups_ = groups_of_shards(shards, sizes)
-    spread = Spread(
-        pairs=pairs,
-        findings=Folder(f"{folder}/{FINDINGS}"),
-        vectors=Folder(f"{folder}/{VECTORS}"),
-        groups=groups_,
-        numbering=numbering,
-        buckets=number_of_buckets(sum(sizes)),
-        centres=_centres(folder, shards, sizes, fingerprints, asked) if asked.threshold is not None else None,
-    )
-    made_from = fingerprint([list(fingerprints), spread.buckets, _sha256(spread.centres)])
-    size_of = dict(zip(shards, sizes, strict=True))
-    units = [
-        Unit(shard=name, rows=sum(size_of[s] for s in of), source="", fingerprint=fingerprint([made_from, list(of)]))
-        for name, of in groups_.items()
-    ]
-    place = _run(folder, "spread", units, spread, do, "spread the pictures over cells")
+    folder, numbering = dataset.folder, Numbering.of_manifest(dataset.manifest)
+    apart, same = _decided(search.decisions, numbering)
+    spread = _spread(dataset, search, numbering)
+    made_from = fingerprint([list(dataset.fingerprints), spread.buckets, _sha256(spread.centres)])
+    spread_folder = _run(folder, "spread", _groups(dataset, spread, made_from), Step(work=spread, title=_SPREAD), do)
 
-    hashes = spread.hashes(place)
+    hashes = spread.hashes(spread_folder)
     by_hash = _units(hashes.sizes(), fingerprint([made_from, apart.tolist()]))
-    found = _run(folder, "hashes", by_hash, SearchBucket(hashes=hashes, apart=apart), do, "find exact copies")
-    _write_exact(folder, numbering, (read_links(found, unit.shard) for unit in by_hash))
-    if asked.threshold is None:
+    same_bytes = SearchBucket(hashes=hashes, apart=apart)
+    exact = _Links(_run(folder, "hashes", by_hash, Step(work=same_bytes, title="find exact copies"), do), by_hash)
+    _write_exact(folder, numbering, exact.read())
+    if search.threshold is None:
         return
 
-    cells = spread.cells(place)
-    by_cell = _units(cells.sizes(), fingerprint([made_from, asked.threshold, apart.tolist()]))
-    search = SearchCell(cells=cells, threshold=asked.threshold, fast=asked.fast, apart=apart)
-    alike = _run(folder, "cells", by_cell, search, do, "find copies in each cell")
+    cells = spread.cells(spread_folder)
+    by_cell = _units(cells.sizes(), fingerprint([made_from, search.threshold, apart.tolist()]))
+    near = SearchCell(cells=cells, threshold=search.threshold, fast=search.fast, apart=apart)
+    alike = _Links(_run(folder, "cells", by_cell, Step(work=near, title="find copies in each cell"), do), by_cell)
 
-    exact = groups(read_links(found, unit.shard) for unit in by_hash)
-    linked = groups(
-        [
-            *(read_links(found, unit.shard) for unit in by_hash),
-            *(read_links(alike, unit.shard) for unit in by_cell),
-            links_of(_pictures(spread, numbering, same), same),
-        ]
-    )
-    gone = copies(linked, exact, same, apart)
+    by_person = links_of(_pictures(spread, numbering, same), same)
+    linked = groups([*exact.read(), *alike.read(), by_person])
+    gone = copies(linked, groups(exact.read()), same, apart)
     with Staging(Folder(f"{folder}/{WORK}")) as staging:
         with staging.file(_COPIES) as file:
-            write_run(file, gone, numbering.places(gone["number"]), len(shards))
+            write_run(file, gone, numbering.shard_numbers(gone["number"]), len(numbering.shards))
         staging.publish()
 
 
@@ -121,36 +106,68 @@ def read_copies(folder: Folder, manifest: Mapping[str, Any]) -> Runs:
     return Runs(Folder(f"{folder}/{WORK}"), (_COPIES,), len(manifest["shards"]), COPY)
 
 
-def _centres(
-    folder: Folder, shards: Sequence[str], sizes: Sequence[int], fingerprints: Sequence[str], asked: Asked
-) -> np.ndarray:
+@dataclass(frozen=True)
+class _Links:
+    """What the units of a search left: pictures that are linked."""
+
+    folder: Folder
+    units: Sequence[Unit]
+
+    def read(self) -> Iterator[np.ndarray]:
+        """Unit by unit, one in memory at a time."""
+        return (read_links(self.folder, unit.shard) for unit in self.units)
+
+
+def _spread(dataset: ComparedDataset, search: WithinSearch, numbering: Numbering) -> Spread:
+    return Spread(
+        pairs=dataset.pairs,
+        findings=Folder(f"{dataset.folder}/{FINDINGS}"),
+        vectors=Folder(f"{dataset.folder}/{VECTORS}"),
+        groups=groups_of_shards(numbering.shards, dataset.sizes),
+        numbering=numbering,
+        buckets=number_of_buckets(sum(dataset.sizes)),
+        centres=_centres(dataset, search.cells, numbering) if search.threshold is not None else None,
+    )
+
+
+def _centres(dataset: ComparedDataset, cells: int, numbering: Numbering) -> np.ndarray:
     """Learnt once: another run takes those that lie there."""
-    work = Folder(f"{folder}/{WORK}")
-    wanted = asked.cells or number_of_cells(sum(sizes))
-    name = f"centres_{fingerprint([list(fingerprints), wanted])[:16]}.npy"
+    work, sizes = Folder(f"{dataset.folder}/{WORK}"), dataset.sizes
+    cells = cells or number_of_cells(sum(sizes))
+    name = f"centres_{fingerprint([list(dataset.fingerprints), cells])[:16]}.npy"
     if not work.exists(name):
-        found = centres(sample(Folder(f"{folder}/{VECTORS}"), shards, sizes, wanted), wanted)
+        learnt = centres(sample(Folder(f"{dataset.folder}/{VECTORS}"), numbering.shards, sizes, cells), cells)
         with Staging(work) as staging:
             with staging.file(name) as file:
-                np.lib.format.write_array(file, found, allow_pickle=False)
+                np.lib.format.write_array(file, learnt, allow_pickle=False)
             staging.publish()
     with work.open(name) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def _run(folder: Folder, name: str, units: Sequence[Unit], work: Work, do: DoAll, what: str) -> Folder:
-    place = Folder(f"{folder}/{WORK}/{name}")
-    place.make()
-    place.sweep()
-    do(place, units, DoUnits(work, place), what)
-    return place
+def _groups(dataset: ComparedDataset, spread: Spread, made_from: str) -> list[Unit]:
+    """Some shards each."""
+    size_of = dict(zip(spread.numbering.shards, dataset.sizes, strict=True))
+    return [
+        Unit(shard=name, rows=sum(size_of[s] for s in of), fingerprint=fingerprint([made_from, list(of)]))
+        for name, of in spread.groups.items()
+    ]
+
+
+def _run(folder: Folder, name: str, units: Sequence[Unit], step: Step, do: DoesUnits) -> Folder:
+    """Have units done in a folder of this name; gives the folder."""
+    left_in = Folder(f"{folder}/{WORK}/{name}")
+    left_in.make()
+    left_in.sweep()
+    do(left_in, units, step)
+    return left_in
 
 
 def _units(sizes: np.ndarray, made_from: str) -> list[Unit]:
     digits = shard_digits(len(sizes))
     names = [shard_name(cell, digits) for cell in range(len(sizes))]
     return [
-        Unit(shard=name, rows=size, source="", fingerprint=fingerprint([made_from, name]))
+        Unit(shard=name, rows=size, fingerprint=fingerprint([made_from, name]))
         for name, size in zip(names, sizes.tolist(), strict=True)
     ]
 
@@ -172,20 +189,19 @@ def _decided(decisions: Decisions, numbering: Numbering) -> tuple[np.ndarray, np
 
 def _pictures(spread: Spread, numbering: Numbering, pairs: np.ndarray) -> np.ndarray:
     """The pictures of the shards that pairs are of."""
-    places = np.unique(numbering.places(pairs))
-    found = [spread.pictures(numbering.shards[place])[0] for place in places.tolist()]
-    return np.concatenate([np.zeros(0, PICTURE), *found])
+    shards = np.unique(numbering.shard_numbers(pairs)).tolist()
+    return np.concatenate([np.zeros(0, PICTURE), *(spread.pictures(numbering.shards[shard])[0] for shard in shards)])
 
 
 def _write_exact(folder: Folder, numbering: Numbering, links: Iterator[np.ndarray]) -> None:
-    def table(found: np.ndarray) -> pa.Table:
-        found = found[found["number"] != found["least"]]
-        keys = [[numbering.key(number) for number in found[name].tolist()] for name in ("number", "least")]
-        return pa.table([*keys, [value.hex() for value in found["sha256"].tolist()]], schema=EXACT_COPIES)
+    def table(linked: np.ndarray) -> pa.Table:
+        later = linked[linked["number"] != linked["least"]]
+        keys = [[numbering.key(number) for number in later[name].tolist()] for name in ("number", "least")]
+        return pa.table([*keys, [value.hex() for value in later["sha256"].tolist()]], schema=EXACT_COPIES)
 
     with Staging(folder) as staging:
         with staging.file(EXACT_FILE) as file:
-            write_parquet(file, (each for found in links if (each := table(found)).num_rows), EXACT_COPIES)
+            write_parquet(file, (each for linked in links if (each := table(linked)).num_rows), EXACT_COPIES)
         staging.publish()
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from pipelines.copies.within.numbering import PICTURE
 from pipelines.copies.within.searching import LINK
 from pipelines.vectors.components import join
+from schemas.matches import DecidedBy
 
 COPY = [("number", "<i8"), ("kept", "<i8"), ("kept_row", "<i4"), ("decided_by", "i1")]
 """A picture that goes, the one that stays, its row among its shard's vectors, and which of `DECIDED_BY`."""
-DECIDED_BY = ("threshold", "exact", "person")
+DECIDED_BY = (DecidedBy.THRESHOLD, DecidedBy.EXACT, DecidedBy.PERSON)
 
 _NODE = [*PICTURE, ("label", "<i8")]
 
@@ -25,48 +26,54 @@ def groups(links: Iterable[np.ndarray]) -> np.ndarray:
 
     Args:
         links: of each cell, with the fields of `searching.LINK`.
+
+    Returns:
+        [N] with the fields of `numbering.PICTURE` and `label`, that least number.
     """
     names = [name for name, _ in PICTURE]
     nodes = np.zeros(0, _NODE)
-    for found in links:
-        if not len(found):
+    for links_of_cell in links:
+        if not len(links_of_cell):
             continue
-        new = np.empty(len(found), _NODE)
+        new = np.empty(len(links_of_cell), _NODE)
         for name in names:
-            new[name] = found[name]
-        new["label"] = found["number"]
+            new[name] = links_of_cell[name]
+        new["label"] = links_of_cell["number"]
         both = np.concatenate([nodes, new])
         _, first = np.unique(both["number"], return_index=True)
         merged = both[first]
         labels = np.searchsorted(merged["number"], merged["label"])
-        one = np.searchsorted(merged["number"], found["number"])
-        least = np.searchsorted(merged["number"], found["least"])
+        one = np.searchsorted(merged["number"], links_of_cell["number"])
+        least = np.searchsorted(merged["number"], links_of_cell["least"])
         merged["label"] = merged["number"][join(labels, one, least)]
         nodes = merged
     return nodes
 
 
 def copies(nodes: np.ndarray, exact: np.ndarray, same: np.ndarray, apart: np.ndarray) -> np.ndarray:
-    """Who goes: of each group all but the largest picture, of equals all but the first.
+    """The pictures that go: of each group all but the largest one, and of equally large ones the first stays.
 
     Args:
         nodes: what `groups` gave, of all links.
         exact: what `groups` gave, of exact copies alone.
         same: [S, 2] numbers of pictures that a person called copies.
         apart: [A, 2] numbers of pictures that a person called different: neither goes because of the other.
+
+    Returns:
+        [C] of type `COPY`, by number.
     """
     order = np.lexsort((nodes["number"], -nodes["area"], nodes["label"]))
     _, first, of = np.unique(nodes["label"][order], return_index=True, return_inverse=True)
     kept = np.empty(len(nodes), np.int64)
     kept[order] = order[first[of.ravel()]]
-    found = np.empty(len(nodes), COPY)
-    found["number"], found["kept"] = nodes["number"], nodes["number"][kept]
-    found["kept_row"] = nodes["row"][kept]
+    pairs = np.empty(len(nodes), COPY)
+    pairs["number"], pairs["kept"] = nodes["number"], nodes["number"][kept]
+    pairs["kept_row"] = nodes["row"][kept]
     bytes_of = np.full(len(nodes), -1, np.int64)
     bytes_of[np.searchsorted(nodes["number"], exact["number"])] = exact["label"]
-    found["decided_by"] = (bytes_of >= 0) & (bytes_of == bytes_of[kept])
-    found["decided_by"][_are(found, same)] = DECIDED_BY.index("person")
-    return found[(found["number"] != found["kept"]) & ~_are(found, apart)]
+    pairs["decided_by"] = (bytes_of >= 0) & (bytes_of == bytes_of[kept])
+    pairs["decided_by"][_are(pairs, same)] = DECIDED_BY.index(DecidedBy.PERSON)
+    return pairs[(pairs["number"] != pairs["kept"]) & ~_are(pairs, apart)]
 
 
 def links_of(pictures: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -80,9 +87,9 @@ def links_of(pictures: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     one, other = np.sort(pairs[there], axis=1).T
     numbers = np.concatenate([one, other])
     links = np.empty(len(numbers), LINK)
-    places = np.searchsorted(pictures["number"], numbers)
+    positions = np.searchsorted(pictures["number"], numbers)
     for name, _ in PICTURE:
-        links[name] = pictures[name][places]
+        links[name] = pictures[name][positions]
     links["least"] = np.concatenate([one, one])
     return links
 
@@ -92,10 +99,10 @@ def pairs_of(numbers: Sequence[tuple[int, int]]) -> np.ndarray:
     return np.array(sorted({(min(pair), max(pair)) for pair in numbers}), np.int64).reshape(-1, 2)
 
 
-def _are(found: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def _are(copied: np.ndarray, wanted_pairs: np.ndarray) -> np.ndarray:
     """[N] whether a picture and the one that is kept for it are one of the pairs."""
-    wanted = {tuple(pair) for pair in pairs.tolist()}
+    wanted = {tuple(pair) for pair in wanted_pairs.tolist()}
     if not wanted:
-        return np.zeros(len(found), bool)
-    both = zip(found["number"].tolist(), found["kept"].tolist(), strict=True)
+        return np.zeros(len(copied), bool)
+    both = zip(copied["number"].tolist(), copied["kept"].tolist(), strict=True)
     return np.array([(min(pair), max(pair)) in wanted for pair in both], bool)

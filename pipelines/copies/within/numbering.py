@@ -12,7 +12,7 @@ import numpy as np
 from schemas.shards import index_digits, sample_key
 
 PICTURE = [("number", "<i8"), ("row", "<i4"), ("area", "<i8")]
-"""A picture on its way: its number, its row among its shard's vectors, its original's area in pixels."""
+"""A picture in these files: its number, its row among its shard's vectors, its original's area in pixels."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Numbering:
     def numbers(self, shard: str, keys: Sequence[str]) -> np.ndarray:
         """[N] int64 of keys of one shard."""
         indices = np.array([key[len(shard) :] for key in keys], f"U{self.digits}").astype(np.int64)
-        return self._places[shard] * 10**self.digits + indices
+        return self._number_of_shard[shard] * 10**self.digits + indices
 
     def number(self, key: str) -> int:
         """Of one key.
@@ -42,7 +42,7 @@ class Numbering:
             KeyError: if no shard of the dataset has it.
         """
         shard = key[: -self.digits]
-        if shard not in self._places or not key[-self.digits :].isdigit():
+        if shard not in self._number_of_shard or not key[-self.digits :].isdigit():
             raise KeyError(key)
         return int(self.numbers(shard, [key])[0])
 
@@ -50,10 +50,10 @@ class Numbering:
         """The key of a number."""
         return sample_key(self.shards[number // 10**self.digits], number % 10**self.digits, self.digits)
 
-    def places(self, numbers: np.ndarray) -> np.ndarray:
-        """Which shard each is of, counted from 0."""
+    def shard_numbers(self, numbers: np.ndarray) -> np.ndarray:
+        """[N] which shard each is of, counted from 0; of [N] numbers."""
         return numbers // 10**self.digits
 
     @cached_property
-    def _places(self) -> dict[str, int]:
-        return {shard: place for place, shard in enumerate(self.shards)}
+    def _number_of_shard(self) -> dict[str, int]:
+        return {shard: number for number, shard in enumerate(self.shards)}

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.copies.within.numbering import PICTURE
 from pipelines.copies.within.runs import Runs
-from pipelines.lists.slices import Unit
+from pipelines.running.unit import Unit
 from pipelines.running.units import Done, Note
 from pipelines.stages.link_alike import link_alike
 from schemas.folder import Folder, Staging
@@ -55,7 +55,7 @@ class SearchCell:
             sizes,
             self.threshold,
             fast=self.fast,
-            apart=_places_of(everyone["number"], self.apart),
+            apart=_positions_of(everyone["number"], self.apart),
         )
         _write_links(staging, unit, everyone, everyone["number"][labels])
         return Done(Counts(Counter({SUCCESS: len(everyone)})))
@@ -90,9 +90,9 @@ class SearchBucket:
         _, first, of = np.unique(records["sha256"], return_index=True, return_inverse=True)
         least = records["number"][first[of.ravel()]]
         forbidden = {tuple(sorted(pair)) for pair in self.apart.tolist()}
-        for place in np.flatnonzero(least != records["number"]) if forbidden else ():
-            if tuple(sorted((int(least[place]), int(records["number"][place])))) in forbidden:
-                least[place] = records["number"][place]
+        for position in np.flatnonzero(least != records["number"]) if forbidden else ():
+            if tuple(sorted((int(least[position]), int(records["number"][position])))) in forbidden:
+                least[position] = records["number"][position]
         _write_links(staging, unit, records, least)
         return Done(Counts(Counter({SUCCESS: len(records)})))
 
@@ -120,11 +120,11 @@ def _links_name(shard: str) -> str:
     return f"links_{shard}.npy"
 
 
-def _places_of(numbers: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def _positions_of(numbers: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """[A', 2]: where in a cell the pairs are of which both are there."""
     order = np.argsort(numbers)
-    found = np.searchsorted(numbers, pairs, sorter=order).clip(max=max(len(numbers) - 1, 0))
+    first_at_or_after = np.searchsorted(numbers, pairs, sorter=order).clip(max=max(len(numbers) - 1, 0))
     if not len(numbers) or not len(pairs):
         return np.zeros((0, 2), np.int64)
-    places = order[found]
-    return places[(numbers[places] == pairs).all(1)]
+    positions = order[first_at_or_after]
+    return positions[(numbers[positions] == pairs).all(1)]

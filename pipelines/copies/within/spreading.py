@@ -15,7 +15,7 @@ from pipelines.copies.comparing import denied_name
 from pipelines.copies.within.cells import nearest_cells, one_thread
 from pipelines.copies.within.numbering import PICTURE, Numbering
 from pipelines.copies.within.runs import Runs, write_run
-from pipelines.lists.slices import Unit
+from pipelines.running.unit import Unit
 from pipelines.running.units import Done, Note
 from schemas.embeddings import embeddings_name, read_vectors
 from schemas.folder import Folder, Staging
@@ -51,7 +51,7 @@ def groups_of_shards(shards: Sequence[str], sizes: Sequence[int]) -> dict[str, t
 
 
 def number_of_buckets(pictures: int) -> int:
-    """How many buckets the hashes of so many pictures are spread over."""
+    """How many buckets the hashes of a number of pictures are spread over."""
     return max(1, -(-pictures // _IN_A_BUCKET))
 
 
@@ -66,7 +66,7 @@ class Spread:
     numbering: Numbering
     buckets: int
     centres: np.ndarray | None
-    """[cells, D]; None: only exact copies are asked for."""
+    """[cells, D] float32; None: only exact copies are searched for."""
 
     def prepare(self) -> None:
         """Nothing to load."""
@@ -75,21 +75,23 @@ class Spread:
         """Make the unit's files ready."""
         pictures, hashes, vectors, cells, seen = [], [], [], [], 0
         for shard in self.groups[unit.shard]:
-            found, rows, sums = self.pictures(shard)
-            pictures.append(found)
+            left, rows, sums = self.pictures(shard)
+            pictures.append(left)
             hashes.append(sums)
             seen += rows
             if self.centres is not None:
-                own = read_vectors(self.vectors, embeddings_name(shard))[found["row"]]
+                own = read_vectors(self.vectors, embeddings_name(shard))[left["row"]]
                 vectors.append(own.astype("<f2"))
                 with one_thread():
                     cells.append(nearest_cells(own, self.centres))
-            note(seen, 0, 0)
+            note(Counts.all_kept(seen))
         everyone, sums = np.concatenate(pictures), np.concatenate(hashes)
         self._write_hashes(unit, staging, everyone, sums)
         if self.centres is not None:
-            found = np.concatenate(cells)
-            _write_vectors(unit, staging, everyone, np.concatenate(vectors), found, len(self.centres))
+            nearest = np.concatenate(cells)
+            records = _vector_records(everyone, np.concatenate(vectors), nearest.shape[1])
+            with staging.file(_vectors_name(unit.shard)) as file:
+                write_run(file, records, nearest.ravel(), len(self.centres))
         return Done(Counts(Counter({SUCCESS: seen})))
 
     def hashes(self, folder: Folder) -> Runs:
@@ -103,20 +105,21 @@ class Spread:
         return Runs(folder, tuple(_vectors_name(group) for group in self.groups), count, vector_record(dimension))
 
     def pictures(self, shard: str) -> tuple[np.ndarray, int, np.ndarray]:
-        """Of a shard the pictures that are left, how many there were, and the hashes of those left."""
+        """The pictures of a shard that no reference has taken out: [n] of type `PICTURE`, how many the shard keeps with
+        those that were taken out, and [n] sha256 as 32 bytes (zeros where it is not known)."""
         columns = ["key", "status", "original_width", "original_height", "sha256"]
         ledger = read_parquet(self.pairs, f"{shard}.parquet", columns)
         ledger = ledger.filter(pc.field("status") == SUCCESS)
         denied = read_parquet(self.findings, denied_name(shard), ["key"])["key"]
         rows = np.flatnonzero(~pc.is_in(ledger["key"], denied.combine_chunks()).to_numpy())
         left = ledger.take(pa.array(rows))
-        found = np.empty(len(rows), PICTURE)
-        found["number"] = self.numbering.numbers(shard, left["key"].to_pylist())
-        found["row"] = rows
+        pictures = np.empty(len(rows), PICTURE)
+        pictures["number"] = self.numbering.numbers(shard, left["key"].to_pylist())
+        pictures["row"] = rows
         sides = (left[name].fill_null(0).to_numpy().astype(np.int64) for name in ("original_width", "original_height"))
-        found["area"] = np.multiply(*sides)
+        pictures["area"] = np.multiply(*sides)
         sums = np.array([bytes.fromhex(text) if text else _NO_HASH for text in left["sha256"].to_pylist()], "V32")
-        return found, ledger.num_rows, sums
+        return pictures, ledger.num_rows, sums
 
     def _write_hashes(self, unit: Unit, staging: Staging, pictures: np.ndarray, sums: np.ndarray) -> None:
         known = np.flatnonzero(sums != np.void(_NO_HASH))
@@ -129,16 +132,13 @@ class Spread:
             write_run(file, records, first % self.buckets, self.buckets)
 
 
-def _write_vectors(
-    unit: Unit, staging: Staging, pictures: np.ndarray, vectors: np.ndarray, cells: np.ndarray, count: int
-) -> None:
-    each = cells.shape[1]
-    records = np.empty(len(pictures) * each, vector_record(vectors.shape[1]))
+def _vector_records(pictures: np.ndarray, vectors: np.ndarray, times: int) -> np.ndarray:
+    """[N * times] each picture with its vector, in succession once for each cell that it goes to."""
+    records = np.empty(len(pictures) * times, vector_record(vectors.shape[1]))
     for name, _ in PICTURE:
-        records[name] = np.repeat(pictures[name], each)
-    records["vector"] = np.repeat(vectors, each, 0)
-    with staging.file(_vectors_name(unit.shard)) as file:
-        write_run(file, records, cells.ravel(), count)
+        records[name] = np.repeat(pictures[name], times)
+    records["vector"] = np.repeat(vectors, times, 0)
+    return records
 
 
 def _hashes_name(group: str) -> str:

@@ -1,0 +1,94 @@
+"""Do what is undone of some units, in Beam: on processes of this machine, or wherever `--runner` says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+from pipelines import local
+from pipelines.running.finishing import JobFailed
+from pipelines.running.progress import progress
+from pipelines.running.unit import Unit
+from pipelines.running.units import DoUnit, Work, undone
+from schemas.folder import Folder
+
+_LOCAL = ("DirectRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunner")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where units are done."""
+
+    flags: list[str]
+    """Beam's, as the user gave them."""
+    processes: int = 0
+    """Worker processes on this machine, at most; 0 is one for each core."""
+
+    def processes_for(self, units: int) -> int:
+        """Never more than there are units."""
+        return min(self.processes or len(os.sched_getaffinity(0)), units)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What is done to units, and how it is called."""
+
+    work: Work
+    title: str
+    """What progress is shown under."""
+    label_of_units: str = "units"
+    """How Beam calls the units."""
+    label: str = ""
+    """How Beam calls what is done to them; by default the title."""
+    again: bool = False
+    """Whether all units are done once more, also those that are done."""
+
+
+class DoesUnits(Protocol):
+    """Does what is undone of some units, wherever the job has its units done."""
+
+    def __call__(self, folder: Folder, units: Sequence[Unit], step: Step) -> None:
+        """Return when all are done."""
+        ...
+
+
+def do_units(folder: Folder, units: Sequence[Unit], step: Step, engine: Engine) -> None:
+    """Do what is undone of the units, and show progress; a unit that fails does not keep the others from being done.
+
+    Raises:
+        JobFailed: if the runner gave up.
+    """
+    todo = list(units) if step.again else undone(folder, units)
+    if not todo:
+        return
+    with progress(folder, todo, step.title), _pipeline(engine, len(todo)) as p:
+        (
+            p
+            | step.label_of_units >> beam.Create(todo)
+            | "spread them" >> beam.Reshuffle()
+            | (step.label or step.title) >> beam.ParDo(DoUnit(step.work, folder, again=step.again))
+        )
+
+
+@contextlib.contextmanager
+def _pipeline(engine: Engine, units: int) -> Iterator[beam.Pipeline]:
+    """A Beam pipeline that runs when the block ends: in processes of this machine unless a runner is named."""
+    options = PipelineOptions(engine.flags)
+    runner: Any = options.view_as(StandardOptions).runner
+    if runner is None or runner.rpartition(".")[2] in _LOCAL:
+        runner = local.runner(options, engine.flags, engine.processes_for(units))
+    p = beam.Pipeline(runner, options=options)
+    yield p
+    try:
+        p.run().wait_until_finish()
+    except RuntimeError as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise JobFailed(
+            f"the runner gave up ({first[:300]}); finished shards are safe, the same command goes on from there"
+        ) from error

@@ -1,0 +1,79 @@
+"""How a dataset is finished: every unit done, every row accounted for, the manifest written, leftovers gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.running.recipe import RECIPE, Recipe, merged_versions
+from pipelines.running.unit import PLAN, Unit
+from pipelines.running.units import FAILED, PROGRESS, failure, read_markers, undone
+from schemas.folder import Folder
+from schemas.manifest import MANIFEST, Counts, Marker, manifest
+
+
+class JobFailed(RuntimeError):
+    """The job could not be done to its end; what it says is for the user."""
+
+
+def check_all_done(folder: Folder, units: Sequence[Unit]) -> None:
+    """Check that every unit is done.
+
+    Raises:
+        JobFailed: naming the first that is not.
+    """
+    failed = {unit.shard for unit in undone(folder, units)} | {
+        name.removesuffix(".txt") for name in folder.names(FAILED)
+    }
+    if failed:
+        first, more = min(failed), f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise JobFailed(
+            f"unit {first}{more} of {len(units)} failed ({failure(folder, first)}); the others are done, the same "
+            "command does only what is missing"
+        )
+
+
+def finish(
+    folder: Folder, recipe: Recipe, units: Sequence[Unit], *, before: Mapping[str, Any] | None = None
+) -> tuple[Counts, list[Marker]]:
+    """Make the folder a dataset: check that every unit is done and every row accounted for, write the manifest.
+
+    Args:
+        folder: the output folder.
+        recipe: what it was made from.
+        units: all units of this run.
+        before: the manifest of what is extended.
+
+    Raises:
+        JobFailed: naming the first unit that is not done.
+    """
+    check_all_done(folder, units)
+    markers = read_markers(folder, units)
+    for unit, marker in zip(units, markers, strict=True):
+        marker.counts.check(unit.rows, f"{folder}: unit {unit.shard}")
+    mine = {unit.shard for unit in units}
+    kept = [shard for shard in before["shards"] if shard["name"] not in mine] if before else []
+    of_before = [Marker.of_manifest(shard) for shard in kept]
+    value = manifest(
+        job=recipe.job,
+        table=recipe.table,
+        options=recipe.all_options,
+        inputs=recipe.inputs if before is None else [*before["inputs"], *recipe.inputs],
+        library_versions=merged_versions(before["versions"] if before else {}, recipe.versions),
+        markers=[*of_before, *markers],
+        lineage=recipe.lineage,
+    )
+    folder.write_json(MANIFEST, value)
+    folder.remove(RECIPE)
+    tidy(folder)
+    return Counts.of_json(value["counts"]), markers
+
+
+def tidy(folder: Folder) -> None:
+    """Take away what a finished dataset does not need; also what a run that was killed while doing so left.
+
+    Half-written files are among it where an engine did a unit again because a worker had died in the middle of it.
+    """
+    folder.sweep()
+    for leftover in (PLAN, FAILED, PROGRESS):
+        folder.remove_tree(leftover)

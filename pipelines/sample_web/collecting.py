@@ -1,0 +1,50 @@
+"""`python -m pipelines.ingest` without a list: the sample web is drawn, served while it is collected, and tallied."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pipelines import sample_web
+from pipelines.lists import ListOptions
+from pipelines.work.ingest_options import IngestOptions
+from schemas.folder import Folder
+from schemas.sample import PAIRS, SAMPLE
+
+_ROWS_PER_SHARD = 100
+
+
+@contextlib.contextmanager
+def served_list(options: IngestOptions) -> Iterator[IngestOptions]:
+    """The options with the sample's list in place of the one that is missing; its links work while the block runs.
+
+    Raises:
+        ValueError: if there are flags about a list.
+    """
+    if options.source != ListOptions():
+        raise ValueError("--url_list is missing; say which list the other flags are about")
+    output_folder = options.output_folder or PAIRS
+    todo, into = ("probing", "") if options.plan else ("collecting", f", into {output_folder}")
+    print(f"no --url_list given: {todo} the sample web, drawn and served by this command{into}")
+    with _web_folder(options) as folder, sample_web.serve(web := sample_web.build(folder)) as hosts:
+        yield replace(
+            options,
+            source=ListOptions(url_list=str(web.links)),
+            output_folder=output_folder,
+            number_sample_per_shard=options.number_sample_per_shard or _ROWS_PER_SHARD,
+            fetching=replace(options.fetching, connect_to=(*options.fetching.connect_to, *hosts)),
+        )
+    if not options.plan:
+        sample_web.print_tally(web, Folder(output_folder))
+
+
+@contextlib.contextmanager
+def _web_folder(options: IngestOptions) -> Iterator[str]:
+    """Where the sample web is drawn: a plan leaves nothing behind."""
+    if options.plan and not sample_web.is_drawn(SAMPLE):
+        with tempfile.TemporaryDirectory() as folder:
+            yield folder
+    else:
+        yield SAMPLE

@@ -1,0 +1,49 @@
+"""All options of `pipelines.encode`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dalle.dvae.image_encoders import EncoderPrecision
+from schemas.options import no_change_of_bytes
+from schemas.pair_shards import OutputFormat
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions:
+    """All options of the job."""
+
+    input_folder: str | None = no_change_of_bytes(default=None)
+    """A dataset of pairs, best one that dedup left: a path or an fsspec URL."""
+    output_folder: str | None = no_change_of_bytes(default=None)
+    """Where the examples go: a path or an fsspec URL; examples by default."""
+    output_format: OutputFormat = "parquet"
+    """parquet: one Parquet file a shard; webdataset: a tar beside it."""
+    vocabulary: str = "builtin"
+    """What pipelines.vocab left, a folder or its file; or builtin, the one that comes with the package."""
+    dvae: str = "builtin"
+    """builtin: the small dVAE that comes with the package; openai: the released one; what dalle.train_dvae left, a
+    folder or its file; a folder with encoder.pkl and decoder.pkl; MODULE:FUNCTION: an encoder of your own."""
+    precision: EncoderPrecision = "bf16"
+    """fp32: as released; bf16: several times sooner on processors that have it, and a few codes differ."""
+    crops_per_image: int = 1
+    """Crops drawn of every picture (Listing 2 of the paper), 1 or more; 1 is the centre crop."""
+    seed: int = 0
+    """Seed of the crops, 0 or more."""
+    batch_size: int = 0
+    """Crops in a batch, always so many, 1 or more; 0 is 4 on a processor and 64 on a GPU."""
+    with_encoding: bool = False
+    """Add the columns caption and encoding, which dalle-mini's loader reads."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What encodes: auto is a GPU where there is one."""
+    incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
+    """incremental: do what is missing; overwrite: start anew."""
+    processes_count: int = no_change_of_bytes(default=0)
+    """Worker processes on this machine, 1 or more; 0 is one for each core, or for each GPU."""
+
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        for name, least in (("crops_per_image", 1), ("seed", 0), ("batch_size", 0), ("processes_count", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} {getattr(self, name)}: expected {least} or more")

@@ -1,0 +1,44 @@
+"""Options as all commands have them: which of them change what is written, and words that come as a list."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import field as dataclass_field
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+
+def no_change_of_bytes(**arguments: Any) -> Any:
+    """A dataclass field whose value does not change what is written (how fast, where, from which address)."""
+    return dataclass_field(metadata={"changes_bytes": False}, **arguments)
+
+
+def options_json(options: Any) -> dict[str, Any]:
+    """The options that change bytes, flat, for fingerprints and the manifest."""
+    values: dict[str, Any] = {}
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if not field.metadata.get("changes_bytes", True):
+            continue
+        if is_dataclass(value):
+            values |= options_json(value)
+        else:
+            values[field.name] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def words_of(flag: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    """A flag's words, also where they came as one list, as img2dataset's users type them: '["NSFW","similarity"]'.
+
+    Raises:
+        ValueError: if it begins as a list and is none of strings.
+    """
+    if len(values) != 1 or not values[0].startswith("["):
+        return values
+    try:
+        words = json.loads(values[0])
+        if not all(isinstance(word, str) for word in words):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"""{flag} {values[0]}: expected words, or a list of strings such as '["a","b"]'""") from None
+    return tuple(words)
