@@ -33,8 +33,8 @@ MODELS: tuple[LanguageModel, ...] = ("py3langid", "cld3")
 
 def coco() -> list[str]:
     """2,000 of COCO's captions."""
-    found = json.loads((DATA / "text/captions_val2017.json").read_text())["annotations"]
-    return random.Random(0).sample([a["caption"].strip() for a in found], 2000)
+    captions = json.loads((DATA / "text/captions_val2017.json").read_text())["annotations"]
+    return random.Random(0).sample([a["caption"].strip() for a in captions], 2000)
 
 
 def foreign() -> list[str]:
@@ -45,13 +45,13 @@ def foreign() -> list[str]:
 
 def a_second(judge: Callable[[str], Any], captions: list[str]) -> dict[str, Any]:
     """Captions a second of this process's CPU time, several times."""
-    found = []
+    rates = []
     for _ in range(REPEATS):
         begun = time.process_time()
         for caption in captions:
             judge(caption)
-        found.append(len(captions) / (time.process_time() - begun))
-    return spread(found, 0)
+        rates.append(len(captions) / (time.process_time() - begun))
+    return spread(rates, 0)
 
 
 def main() -> None:

@@ -71,9 +71,9 @@ def _jpeg(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
-def write_dataset(place: Path, pictures: list[bytes], shards: int, each: int) -> None:
+def write_dataset(path: Path, pictures: list[bytes], shards: int, each: int) -> None:
     """A dataset of pairs; the same pictures come again and again, as other files."""
-    folder, markers = Folder(place), []
+    folder, markers = Folder(path), []
     folder.make()
     for number in range(shards):
         name = shard_name(number)
@@ -115,10 +115,10 @@ def write_dataset(place: Path, pictures: list[bytes], shards: int, each: int) ->
     folder.write_json(MANIFEST, value)
 
 
-def write_references(place: Path, detector: Embedder, count: int) -> None:
+def write_references(path: Path, detector: Embedder, count: int) -> None:
     """Made-up embeddings, as an earlier run leaves them."""
     vectors = random_vectors(count * len(detector.views), detector.dimension).reshape(count, len(detector.views), -1)
-    folder = Folder(place)
+    folder = Folder(path)
     columns = [[f"{n:06d}.jpg" for n in range(count)], [""] * count, [""] * count]
     with Staging(folder) as staging:
         with staging.file("img_emb_00000.npy") as file:
@@ -140,35 +140,35 @@ def run_once(pairs: str, references: str, detector: str, out: str) -> None:
     """In a process of its own: the whole job; prints seconds a step and the peak of its memory."""
     from pipelines.dedup import main as dedup
 
-    given = ["--input_folder", pairs, "--reference", f"coco={references}", "--output_folder", out, "--threshold", "1"]
+    flags = ["--input_folder", pairs, "--reference", f"coco={references}", "--output_folder", out, "--threshold", "1"]
     begun = time.monotonic()
-    assert dedup([*given, "--detector", detector, "--processes_count", "1"]) == 0
+    assert dedup([*flags, "--detector", detector, "--processes_count", "1"]) == 0
     seconds = time.monotonic() - begun
     steps = {"embed": "img_emb", "search": "dedup/shards", "write": "."}
-    found = {step: sum(_durations(Path(out) / place)) for step, place in steps.items()}
+    seconds_of = {step: sum(_durations(Path(out) / part)) for step, part in steps.items()}
     status = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
-    print(json.dumps({**found, "whole": seconds, "peak_mb": peak}))
+    print(json.dumps({**seconds_of, "whole": seconds, "peak_mb": peak}))
 
 
-def _durations(place: Path) -> Iterator[float]:
-    for path in place.glob("*_stats.json"):
+def _durations(folder: Path) -> Iterator[float]:
+    for path in folder.glob("*_stats.json"):
         yield json.loads(path.read_text())["duration"]
 
 
-def run_job(detector: str, quick: bool, place: Path) -> dict[str, Any]:
+def run_job(detector: str, quick: bool, root: Path) -> dict[str, Any]:
     """The job on few and on many shards."""
     embedder = load_detector(detector)
-    write_references(place / "references", embedder, REFERENCES)
+    write_references(root / "references", embedder, REFERENCES)
     pictures = stored_pictures(96 if quick else 2000)
     figures: dict[str, Any] = {"references": REFERENCES, "views": len(embedder.views)}
     for name, (each, shards, times) in SIZES[quick].items():
-        pairs = place / name.replace(" ", "-")
+        pairs = root / name.replace(" ", "-")
         write_dataset(pairs, pictures, shards, each)
         runs = []
         for number in range(times):
-            given = [pairs, place / "references", detector, f"{pairs}-clean-{number}"]
-            command = [sys.executable, __file__, "--once", *map(str, given)]
+            arguments = [pairs, root / "references", detector, f"{pairs}-clean-{number}"]
+            command = [sys.executable, __file__, "--once", *map(str, arguments)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             runs.append(json.loads(done.stdout.splitlines()[-1]))
         rows = shards * each
@@ -259,8 +259,8 @@ def main() -> None:
     parser.add_argument("--detector", default="builtin")
     parser.add_argument("--quick", action="store_true", help="see that it runs; the figures mean nothing")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        job = run_job(options.detector, options.quick, Path(place))
+    with tempfile.TemporaryDirectory() as root:
+        job = run_job(options.detector, options.quick, Path(root))
     inside = within(options.detector, options.quick)
     figures = {"detector": options.detector, "job": job, "within": inside}
     figures["core hours"] = costs(job, inside)

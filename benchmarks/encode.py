@@ -25,7 +25,7 @@ import tyro
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.record import record, spread
-from dalle.dvae.image_encoders import DVAEEncoder, device_found
+from dalle.dvae.image_encoders import DVAEEncoder, default_device
 from dalle.dvae.network import DVAE, DVAEConfig
 
 GFLOP = 272.3
@@ -115,7 +115,7 @@ def measured(way: str, device: str, options: BenchmarkOptions) -> list[float]:
 
 def main(options: BenchmarkOptions) -> None:
     """Measure, print and write."""
-    device = device_found()
+    device = default_device()
     rates = {way: measured(way, device, options) for way in WAYS}
     median = {way: spread(values)["median"] for way, values in rates.items()}
     figures = {

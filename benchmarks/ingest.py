@@ -213,7 +213,7 @@ def compare(folder: Path, kind: str, port: int) -> dict[str, Any]:
         runs["theirs"].append(run(theirs(links, out["theirs"], best), out["theirs"], LINKS))
         runs["ours"].append(run(ours(links, out["ours"], port), out["ours"], LINKS))
     figures: dict[str, Any] = {
-        who: {name: spread([r[name] for r in found], 2) for name in found[0]} for who, found in runs.items()
+        who: {name: spread([r[name] for r in results], 2) for name in results[0]} for who, results in runs.items()
     }
     pairs = list(zip(runs["ours"], runs["theirs"], strict=True))
     figures["ratio ours / theirs"] = {
@@ -230,15 +230,15 @@ def compare(folder: Path, kind: str, port: int) -> dict[str, Any]:
         figures["PSNR of DCT-scaled to full decoding"] = dct_psnr(folder / "www" / kind, names)
     elif not QUICK:
         many = list_of(folder / "many.parquet", urls)
-        found = [run(ours(many, out["ours"], port), out["ours"], len(urls)) for _ in range(2)]
+        results = [run(ours(many, out["ours"], port), out["ours"], len(urls)) for _ in range(2)]
         figures["ten times more links"] = {
             "seconds an image, steady, ratio": round(
-                figures["ours"]["steady"]["median"] / float(np.median([f["steady"] for f in found])), 3
+                figures["ours"]["steady"]["median"] / float(np.median([f["steady"] for f in results])), 3
             ),
-            "peak_mb": spread([f["peak_mb"] for f in found], 1),
-            "cpu_ms": spread([f["cpu_ms"] for f in found], 2),
+            "peak_mb": spread([f["peak_mb"] for f in results], 1),
+            "cpu_ms": spread([f["cpu_ms"] for f in results], 2),
             "CPU an image / bare loop": round(
-                float(np.median([f["cpu_ms"] for f in found])) / figures["bare loop, CPU ms an image"]["median"], 3
+                float(np.median([f["cpu_ms"] for f in results])) / figures["bare loop, CPU ms an image"]["median"], 3
             ),
         }
     figures["mean bytes a picture"] = round(

@@ -38,9 +38,10 @@ from dalle import scenes
 from dalle.detectors import embed_all, load_detector
 from dalle.detectors.views import VIEWS
 from dalle.pictures import drawn_textures
-from dalle.pictures.edits import EDITS, Pixels
+from dalle.pictures.edits import EDITS
 from dalle.pictures.images import open_picture
 from dalle.pictures.overlays import picture_in_picture, side_by_side
+from dalle.pictures.pixels import Pixels
 
 DATA = Path(os.environ.get("DALLE_TEST_DATA", Path(__file__).parents[1] / "../shared/data"))
 PEERS = ("fastdup", "dhash")
@@ -256,8 +257,8 @@ def measure(references: np.ndarray, queries: np.ndarray, names: list[str], truth
     order = np.argsort(-flat, kind="stable")
     flat, right = flat[order], right[order]
     last = np.append(np.flatnonzero(np.diff(flat)), len(flat) - 1)  # of each run of equals
-    found = np.cumsum(right)[last]
-    precision, recall = found / (last + 1), found / len(rows)
+    correct = np.cumsum(right)[last]
+    precision, recall = correct / (last + 1), correct / len(rows)
     steps = np.diff(recall, prepend=0)
     best = {level: int(np.max(np.flatnonzero(precision >= level), initial=0)) for level in (0.9, 0.99)}
     threshold = float(flat[last[best[0.9]]])

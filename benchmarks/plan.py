@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.record import record, spread
 
 if TYPE_CHECKING:
-    from pipelines.lists.slices import Unit
+    from pipelines.running.unit import Unit
     from schemas.manifest import Marker
 
 ROWS = (250_000, 500_000, 1_000_000, 2_000_000, 10_000_000)
@@ -63,25 +63,28 @@ def make_list(path: Path, rows: int) -> None:
 
 def plan_once(source: str) -> None:
     """In a process of its own: what the driver does, but for the work; prints seconds, sizes and peak memory."""
-    from pipelines import ingest
     from pipelines.lists import ListOptions, open_source
-    from pipelines.lists.slices import PLAN, make_plan
-    from pipelines.running import output
+    from pipelines.lists.slices import make_plan
+    from pipelines.running.finishing import finish
+    from pipelines.running.output import Decision, begin
+    from pipelines.running.unit import PLAN
+    from pipelines.work.ingest_options import IngestOptions
+    from pipelines.work.ingest_recipe import recipe_of_list
     from schemas.folder import Folder
     from schemas.manifest import MANIFEST, marker_name
 
-    options = ingest.IngestOptions(source=ListOptions(url_list=source), number_sample_per_shard=UNIT)
+    options = IngestOptions(source=ListOptions(url_list=source), number_sample_per_shard=UNIT)
     before = _peak_mb()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
         folder = Folder(place)
         opened = open_source(options.source)
-        recipe = ingest._recipe(options, opened.inputs(), {"number_sample_per_shard": UNIT, "oom_shard_count": 5})
+        recipe = recipe_of_list(options, opened)
         plan = make_plan(opened.rows(), folder, recipe.identity, UNIT)
         planned = time.monotonic()
         found = {"seconds": planned - begun, "units": len(plan.units), "before_mb": before, "planned_mb": _peak_mb()}
         found["plan_mb"] = sum(folder.size(f"{PLAN}/{name}") for name in folder.names(PLAN)) / 1e6
-        output.begin(folder, recipe, output.Start())
+        begin(folder, recipe, Decision())
         units = recipe.units(plan.units, plan.hashes)
         found["pipeline_bytes"] = _pipeline_bytes(units)
         for unit in units:
@@ -91,7 +94,7 @@ def plan_once(source: str) -> None:
                 with open(folder.path(file.name), "wb") as opened_file:
                     opened_file.truncate(file.size)
         worked = time.monotonic()
-        output.finish(folder, recipe, units)
+        finish(folder, recipe, units)
         found |= {"finish_seconds": time.monotonic() - worked, "manifest_bytes": folder.size(MANIFEST)}
     print(json.dumps({**found, "peak_mb": _peak_mb()}))
 

@@ -32,7 +32,8 @@ from benchmarks.record import record, spread
 from dalle.reading.batches import Batches
 from dalle.reading.example_shards import ExampleShards
 from dalle.text import tokenizer
-from schemas.examples import EXAMPLES, IMAGE_LENGTH, TEXT_LENGTH, write_examples
+from dalle.text.padding import padding_tokens
+from schemas.examples import EXAMPLES, IMAGE_LENGTH, write_examples
 from schemas.folder import Folder, Staging
 from schemas.manifest import MANIFEST, Counts, Marker, manifest
 
@@ -46,9 +47,9 @@ def captions() -> list[str]:
     return [each["caption"] for each in json.loads((DATA / "text/captions_val2017.json").read_text())["annotations"]]
 
 
-def write(place: Path, texts: list[str]) -> str:
+def write(path: Path, texts: list[str]) -> str:
     """The examples, one caption and one crop each, in both formats."""
-    folder, rng, counts = Folder(place), np.random.default_rng(0), Counts()
+    folder, rng, counts = Folder(path), np.random.default_rng(0), Counts()
     folder.make()
     counts.statuses["success"] = ROWS
     markers = []
@@ -72,7 +73,7 @@ def write(place: Path, texts: list[str]) -> str:
         library_versions={}, markers=markers, lineage=[{"job": "dedup"}],
     )  # fmt: skip
     folder.write_json(MANIFEST, value)
-    return str(place)
+    return str(path)
 
 
 def ours(folder: str) -> Iterator[int]:
@@ -84,11 +85,11 @@ def ours(folder: str) -> Iterator[int]:
 def theirs(folder: str) -> Iterator[int]:
     """The same tensors by webdataset, shuffled within its usual 1,000."""
     tars = [str(path) for path in sorted(Path(folder).glob("*.tar"))]
-    place = torch.arange(WORDS.vocab_size, WORDS.vocab_size + TEXT_LENGTH)
+    padding = torch.from_numpy(padding_tokens(WORDS.vocab_size))
 
     def example(sample: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         tokens = sample["json"]["text_tokens"][0]
-        text = place.clone()
+        text = padding.clone()
         text[: len(tokens)] = torch.tensor(tokens)
         return text, torch.from_numpy(sample["image_codes.npy"][0].astype(np.int64))
 
@@ -116,31 +117,31 @@ def plain_training(texts: list[str]) -> float:
 def text_figures(texts: list[str]) -> dict[str, Any]:
     """Vocabulary training and tokens a second, beside the library."""
     plain = tokenizers.Tokenizer.from_file(str(tokenizer.BUILTIN))
-    found: dict[str, list[float]] = {}
+    figures: dict[str, list[float]] = {}
 
     def clock(name: str, do: Callable[[], object], unit: float) -> None:
         begun = time.perf_counter()
         do()
         seconds = time.perf_counter() - begun
-        found.setdefault(name, []).append(unit / seconds if unit else seconds)
+        figures.setdefault(name, []).append(unit / seconds if unit else seconds)
 
     count = sum(map(len, WORDS.encode_captions(texts)[0]))
     rng, some = np.random.default_rng(0), texts[:2000]
     some_count = sum(map(len, WORDS.encode_captions(some)[0]))
     for _ in range(REPEATS):
         clock("training_s", lambda: tokenizer.train(texts), 0)
-        found.setdefault("training_s_tokenizers", []).append(plain_training(texts))
+        figures.setdefault("training_s_tokenizers", []).append(plain_training(texts))
         clock("tokens_per_s", lambda: WORDS.encode_captions(texts), count)
         clock("tokens_per_s_tokenizers", lambda: [e.ids for e in plain.encode_batch_fast(texts)], count)
         clock("tokens_per_s_with_dropout", lambda: [WORDS.encode_with_dropout(t, 0.1, rng) for t in some], some_count)
-    return {name: spread(values, 3) for name, values in found.items()}
+    return {name: spread(values, 3) for name, values in figures.items()}
 
 
 def main() -> None:
     """Measure, print and write."""
     texts = captions()
-    with tempfile.TemporaryDirectory() as place:
-        folder = write(Path(place) / "examples", texts)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = write(Path(scratch) / "examples", texts)
         rates: dict[str, list[float]] = {"ours": [], "webdataset": []}
         for _ in range(REPEATS):
             rates["ours"].append(rate(ours, folder))

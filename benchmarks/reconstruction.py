@@ -25,11 +25,12 @@ import tyro
 from PIL import Image
 
 from dalle.dvae.bf16 import BF16DVAE
-from dalle.dvae.network import BUILTIN, DVAE, load
-from dalle.dvae.run import centre
+from dalle.dvae.files import BUILTIN, load
+from dalle.dvae.network import DVAE
+from dalle.dvae.watching import perplexity
 from dalle.evaluation.fidelity import psnr, ssim
-from dalle.reading.folder_batches import picture_files
-from dalle.training.steps import perplexity
+from dalle.pictures.augment import cut, draw_crops
+from dalle.pictures.folders import picture_files, read_picture
 
 DATA = Path(os.environ.get("DALLE_TEST_DATA", Path(__file__).parents[1] / "../shared/data"))
 SIDE = 256
@@ -83,7 +84,7 @@ def data_only(file: bytes) -> int:
 
 def compare(dvae: DVAE) -> dict[str, list[Fidelity]]:
     """Every way's figures on each Kodak photograph."""
-    found: dict[str, list[Fidelity]] = {"dVAE": [], "JPEG, whole file": [], "JPEG, data only": []}
+    fidelities: dict[str, list[Fidelity]] = {"dVAE": [], "JPEG, whole file": [], "JPEG, data only": []}
     for pixels in squares("kodak"):
         ways = {
             "dVAE": (reconstructed(dvae, pixels), BYTES),
@@ -91,34 +92,36 @@ def compare(dvae: DVAE) -> dict[str, list[Fidelity]]:
             "JPEG, data only": jpeg(pixels, data_only),
         }
         for way, (again, size) in ways.items():
-            found[way].append(Fidelity(psnr=psnr(pixels, again), ssim=ssim(pixels, again), bytes=size))
-    return found
+            fidelities[way].append(Fidelity(psnr=psnr(pixels, again), ssim=ssim(pixels, again), bytes=size))
+    return fidelities
 
 
 def usage(dvae: DVAE) -> dict[str, float]:
     """Of the codes of the COCO photographs."""
     fast = BF16DVAE(dvae)
     counts = torch.zeros(dvae.config.vocab_size, dtype=torch.int64)
-    places = different = 0
+    positions = different = 0
     for pixels in squares("coco_val2017"):
         image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         codes = dvae.encode(image)
         counts += codes.flatten().bincount(minlength=len(counts))
         different += int((codes != fast.encode(image)).sum())
-        places += codes.numel()
+        positions += codes.numel()
     return {
-        "places": places,
+        "places": positions,
         "codes_used": int((counts > 0).sum()),
         "codes_used_ten_times": int((counts >= 10).sum()),
         "perplexity": perplexity(counts),
-        "differ_in_bfloat16": different / places,
+        "differ_in_bfloat16": different / positions,
     }
 
 
 def squares(name: str) -> Iterator[np.ndarray]:
     """Centre squares of a folder's pictures, [256, 256, 3]."""
     for file in picture_files(DATA / name):
-        yield centre(file, SIDE)
+        pixels = read_picture(file)
+        (crop,) = draw_crops(*pixels.shape[:2], 1, np.random.default_rng(0), SIDE)
+        yield cut(pixels, crop, SIDE)
 
 
 def main(options: BenchmarkOptions) -> None:
@@ -133,9 +136,9 @@ def main(options: BenchmarkOptions) -> None:
     lines += [f"| {way} | {m['bytes']:,.0f} | {m['psnr']:.2f} | {m['ssim']:.3f} |" for way, m in means.items()]
     lines += [
         "",
-        f"COCO: {used['codes_used']:,.0f} of {dvae.config.vocab_size:,} codes in use over {used['places']:,.0f} places "
-        f"({used['codes_used_ten_times']:,.0f} of them ten times or more), perplexity {used['perplexity']:,.0f}; "
-        f"{used['differ_in_bfloat16']:.1%} of the codes differ between float32 and bfloat16.",
+        f"COCO: {used['codes_used']:,.0f} of {dvae.config.vocab_size:,} codes in use over {used['places']:,.0f} "
+        f"positions ({used['codes_used_ten_times']:,.0f} of them ten times or more), perplexity "
+        f"{used['perplexity']:,.0f}; {used['differ_in_bfloat16']:.1%} of codes differ between float32 and bfloat16.",
     ]
     print("\n".join(lines))
     options.results.mkdir(exist_ok=True)

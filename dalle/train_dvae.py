@@ -8,84 +8,87 @@
 `tiny` on the sample's clean pairs. Pictures come from a dataset of pairs, or from plain folders. In the output folder
 are, while it runs, `checkpoints/`, from which the same command goes on after an interruption as if there had been
 none, `log.jsonl` and `tensorboard/` (the parts of the loss, the use of the codes, reconstructions); at the end
-`dvae.safetensors`, the averaged weights, which `dalle.dvae.load` reads.
+`model.safetensors`, the averaged weights, which `dalle.dvae.load` reads, and `manifest.json`. A folder of another
+training is refused, unless --incremental_mode overwrite says to begin anew.
 
 On a processor, THP_MEM_ALLOC_ENABLE=1 in the environment makes it a third faster: torch then asks for huge pages.
 """
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from dalle.dvae.bound import RelaxedBound
-from dalle.dvae.network import DVAE, load, save
-from dalle.dvae.options import SIZES, TrainOptions
-from dalle.dvae.run import Run, go_on
-from dalle.flags import parse
-from dalle.training import checkpoint
-from dalle.training.steps import joined, seed_everything, speak
+from dalle.dvae.files import load
+from dalle.dvae.network import DVAE
+from dalle.dvae.options import PRESETS, TrainDVAEOptions
+from dalle.dvae.pictures import training_pictures
+from dalle.dvae.run import DVAERun
+from dalle.training.command import TrainingCommand
+from dalle.training.loop import seed_everything, train
+from dalle.training.model_folder import ModelRecipe, is_stale
+from dalle.training.ranks import joined
 from schemas import sample
+from schemas.exit_codes import OK
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, read_manifest
+from schemas.options import options_json
 
 
-def train(options: TrainOptions) -> None:
-    """Run the updates, from the last checkpoint if there is one, and write the averaged weights."""
-    with joined(options.device) as ranks:
-        seed_everything(options.seed)
-        if ranks.first:
-            print(f"train_dvae\n\n  pictures: {options.input_folder or ', '.join(map(str, options.images)) or 'drawn'}")
-        run = Run(options, ranks, RelaxedBound(first_weights(options), options.schedule, options.least_b))
+def train_dvae(options: TrainDVAEOptions) -> int:
+    """Take the steps, from the last checkpoint if there is one, and write the averaged weights; gives the exit code."""
+    with joined(options.loop.device) as ranks:
+        seed_everything(options.loop.seed)
+        pictures = training_pictures(options, ranks)
+        objective = RelaxedBound(first_weights(options), options.relaxation, options.min_scale)
+        run = DVAERun(options, ranks, objective, pictures)
         if ranks.first:
             weights = sum(value.numel() for value in run.dvae.parameters())
-            print(f"  network: {weights:,} weights, {options.network.vocab_size:,} codes")
-        go_on(run)
-        if ranks.first:
-            with run.average.in_place():
-                save(run.dvae, options.output_folder / "dvae.safetensors")
-            print(f"  weights: {options.output_folder / 'dvae.safetensors'}")
-            print(f"  look at: tensorboard --logdir {options.output_folder / 'tensorboard'}")
+            print(
+                f"train_dvae\n\n  pictures: {pictures.source}\n"
+                f"  network: {weights:,} weights, {options.network.vocab_size:,} codes"
+            )
+        recipe = ModelRecipe(
+            job="train_dvae",
+            network=options_json(options.network),
+            inputs=pictures.inputs,
+            options=options_json(options),
+            lineage=pictures.lineage,
+        )
+        train(run, options.loop, ranks, recipe)
+    return OK
 
 
-def first_weights(options: TrainOptions) -> DVAE:
-    """The network to begin with: fresh, or that of `--start_from`.
+def first_weights(options: TrainDVAEOptions) -> DVAE:
+    """The network to begin with: fresh, or that of `--init_from`.
 
     Raises:
         ValueError: if that one has another size.
     """
-    if options.start_from is None:
+    if options.init_from is None:
         return DVAE(options.network)
-    dvae = load(options.start_from)
+    dvae = load(options.init_from)
     if dvae.config != options.network:
-        raise ValueError(f"{options.start_from}: is a network with {dvae.config}, expected {options.network}")
+        raise ValueError(f"{options.init_from}: is a network with {dvae.config}, expected {options.network}")
     return dvae.train()
 
 
-def forget_other_pictures() -> None:
-    """Delete the checkpoints of the sample's training if its pictures have changed since: it begins anew."""
-    folder = Path(sample.DVAE) / "checkpoints"
-    last = checkpoint.latest(folder)
-    if last and checkpoint.load(last)["batches"]["data"] != fingerprint(read_manifest(Folder(sample.CLEAN))):
-        shutil.rmtree(folder)
+def sample_flags() -> list[str]:
+    """Those of the sample; its training begins anew if its pictures have changed since."""
+    pairs = sample.sample_folder(sample.CLEAN)
+    flags = ["tiny", "--input_folder", pairs, "--output_folder", sample.DVAE]
+    stale = is_stale(Path(sample.DVAE), fingerprint(read_manifest(Folder(pairs))))
+    return [*flags, "--incremental_mode", "overwrite"] if stale else flags
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train; the exit code is 2 if the options or the data cannot be used."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    speak()
-    try:
-        if not given:
-            given = ["tiny", "--input_folder", sample.sample_folder(sample.CLEAN), "--output_folder", sample.DVAE]
-            print(f"no arguments given: {' '.join(given)}")
-            forget_other_pictures()
-        train(parse("dalle.train_dvae", __doc__ or "", SIZES, given))
-    except (ValueError, OSError) as error:
-        print(f"dalle.train_dvae: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Run the command."""
+    command = TrainingCommand(
+        name="dalle.train_dvae", manual=__doc__ or "", presets=PRESETS, train=train_dvae, sample=sample_flags
+    )
+    return command.run(argv)
 
 
 if __name__ == "__main__":

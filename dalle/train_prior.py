@@ -4,94 +4,63 @@
 
 reads the dataset that `pipelines.encode` left through `dalle.reading.batches` and says what the loss was and has
 become; it exits with 1 if that is not less. Without any arguments it takes the sample's examples. In the output folder
-are `log.jsonl` and `tensorboard/` (the loss and its parts) and `checkpoints/` (the weights, with the fingerprints of
-the vocabulary and the dVAE they are for).
+are `checkpoints/`, from which the same command goes on after an interruption, `log.jsonl` and `tensorboard/` (the loss
+and its parts), and at the end `model.safetensors` (the weights, with the fingerprints of the vocabulary and the dVAE
+they are for) and `manifest.json`. A folder of another training is refused, unless --incremental_mode overwrite says to
+begin anew.
 
 This is the beginning of the paper's training, not yet the whole: two layers of dense attention, one process, a
-constant step size after a warm-up, no running average, tokens without BPE dropout, and no going on after an
-interruption, for it takes a minute.
+constant learning rate after a warm-up, no running average, tokens without BPE dropout.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from dalle.flags import parse
-from dalle.prior.network import Prior, PriorConfig, weighted
-from dalle.prior.options import SIZES, TrainPriorOptions
-from dalle.reading.batches import Batch, Batches
+from dalle.prior.config import PriorConfig
+from dalle.prior.network import Prior
+from dalle.prior.options import PRESETS, TrainPriorOptions
+from dalle.prior.run import PriorRun
+from dalle.reading.batches import Batches
+from dalle.reading.endless import Endless
 from dalle.reading.example_shards import ExampleShards
-from dalle.training import checkpoint
-from dalle.training.steps import Log, Stepper, device_of, seed_everything, speak
+from dalle.training.command import TrainingCommand
+from dalle.training.logs import read_log
+from dalle.training.loop import seed_everything, train
+from dalle.training.model_folder import ModelRecipe, is_stale
+from dalle.training.ranks import joined
 from schemas import sample
+from schemas.exit_codes import FAILED, OK
+from schemas.folder import Folder
+from schemas.manifest import ancestor, fingerprint, read_manifest
+from schemas.options import options_json
 
-BETAS = (0.9, 0.96)
-"""Of AdamW (App. B.4)."""
-PARTS = ("loss", "text", "image")
 
-
-def train(options: TrainPriorOptions) -> tuple[float, float]:
-    """Run the updates and leave the weights; gives the mean loss of the first and of the last tenth of them."""
+def train_prior(options: TrainPriorOptions) -> int:
+    """Take the steps and leave the weights; gives the exit code, which says whether the loss fell."""
     if options.input_folder is None:
         raise ValueError("--input_folder is missing; say which examples to train on")
-    device = device_of(options.device)
-    shards = ExampleShards(options.input_folder, allow_undeduplicated=options.allow_undeduplicated)
-    batches = Batches(shards, batch_size=options.batch_size, seed=options.seed, workers=options.workers)
-    seed_everything(options.seed)
-    prior = Prior(config(shards, options)).to(device)
-    _tell_what(options, shards, prior)
-    optimiser = torch.optim.AdamW(prior.parameters(), betas=BETAS, eps=1e-8, weight_decay=options.weight_decay)
-    stepper = Stepper(optimiser, options.precision, device)
-    forget_earlier_run(options.output_folder)
-    log, found = Log(options.output_folder, 0), []
-    for update, batch in enumerate(itertools.islice(for_ever(batches), options.updates)):
-        found.append(one_update(prior, stepper, batch, update, options))
-        if (update + 1) % options.log_every == 0:
-            means = torch.tensor(found[-options.log_every :], dtype=torch.float64).mean(0).tolist()
-            log.figures(update + 1, dict(zip(PARTS, means, strict=True)))
-            loss, text, codes = (f"{mean:.3f}" for mean in means)
-            print(
-                f"  update {update + 1:,} of {options.updates:,}: loss {loss}, text {text}, codes {codes}", flush=True
-            )
-    log.close()
-    made_for = {"vocabulary": shards.vocabulary, "dvae": shards.dvae, "network": asdict(prior.config)}
-    path = checkpoint.save(
-        options.output_folder / "checkpoints", options.updates, made_for | {"weights": prior.state_dict()}
-    )
-    print(f"  weights: {path}")
-    tenth = max(1, options.updates // 10)
-    every = [loss for loss, *_ in found]
-    return sum(every[:tenth]) / tenth, sum(every[-tenth:]) / tenth
+    began = time.monotonic()
+    with joined(options.loop.device) as ranks:
+        shards = ExampleShards(options.input_folder, allow_undeduplicated=options.allow_undeduplicated)
+        batches = Batches(shards, batch_size=options.loop.batch_size, seed=options.loop.seed, workers=options.workers)
+        seed_everything(options.loop.seed)
+        prior = Prior(network_for(shards, options))
+        made_for = {"vocabulary": shards.vocabulary, "dvae": shards.dvae}
+        run = PriorRun(options, ranks, prior, Endless(batches), made_for)
+        _introduce(options, shards, prior)
+        trained = train(run, options.loop, ranks, _recipe(options, shards, prior))
+    return _say_whether_it_fell(options.loop.output_folder, time.monotonic() - began) if trained else OK
 
 
-def forget_earlier_run(folder: Path) -> None:
-    """Delete what an earlier run of this job left.
-
-    Raises:
-        ValueError: if it is another job's, such as the checkpoints of a dVAE.
-    """
-    left = sorted((folder / "checkpoints").glob("*.safetensors"))
-    for path in left:
-        if "vocabulary" not in checkpoint.load(path):
-            raise ValueError(f"{path}: is a checkpoint of another training; give another --output_folder")
-    for path in left:
-        path.unlink()
-    if left:
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-
-
-def config(shards: ExampleShards, options: TrainPriorOptions) -> PriorConfig:
-    """The network that fits the examples, of the asked size."""
+def network_for(shards: ExampleShards, options: TrainPriorOptions) -> PriorConfig:
+    """The network that fits the examples, of the size that the options name."""
     return PriorConfig(
         vocab_size=shards.vocab_size,
         image_vocab_size=shards.image_vocab_size,
@@ -102,28 +71,22 @@ def config(shards: ExampleShards, options: TrainPriorOptions) -> PriorConfig:
     )
 
 
-def one_update(
-    prior: Prior, stepper: Stepper, batch: Batch, update: int, options: TrainPriorOptions
-) -> tuple[float, float, float]:
-    """Change the weights once; gives the loss and its parts before."""
-    device = prior.to_text.weight.device
-    text_tokens, image_codes = batch["text_tokens"].to(device), batch["image_codes"].to(device)
-    with stepper.autocast():
-        text, image = prior.losses(text_tokens, image_codes)
-    loss = weighted(text, image)
-    stepper.backward(loss)
-    stepper.clip(options.clip)
-    stepper.step(options.step_size * min(1.0, (update + 1) / max(options.warm_up, 1)))
-    return float(loss.detach()), float(text.detach()), float(image.detach())
+def _recipe(options: TrainPriorOptions, shards: ExampleShards, prior: Prior) -> ModelRecipe:
+    parent = read_manifest(Folder(options.input_folder or ""))
+    return ModelRecipe(
+        job="train_prior",
+        network=options_json(prior.config),
+        inputs=[
+            {"name": "examples", "sha256": shards.fingerprint},
+            {"name": "vocabulary", "sha256": shards.vocabulary},
+            {"name": "dvae", "sha256": shards.dvae},
+        ],
+        options=options_json(options),
+        lineage=[*parent["lineage"], ancestor(parent)],
+    )
 
 
-def for_ever(batches: Batches) -> Iterator[Batch]:
-    """Epoch after epoch."""
-    while True:
-        yield from batches
-
-
-def _tell_what(options: TrainPriorOptions, shards: ExampleShards, prior: nn.Module) -> None:
+def _introduce(options: TrainPriorOptions, shards: ExampleShards, prior: nn.Module) -> None:
     weights = sum(value.numel() for value in prior.parameters())
     guess = math.log(shards.vocab_size) / 8 + 7 / 8 * math.log(shards.image_vocab_size)
     print(
@@ -133,28 +96,34 @@ def _tell_what(options: TrainPriorOptions, shards: ExampleShards, prior: nn.Modu
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train; the exit code is 1 if the loss did not fall and 2 if the options or the data cannot be used."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    speak()
-    begun = time.monotonic()
-    try:
-        if not given:
-            given = ["tiny", "--input_folder", sample.sample_folder(sample.EXAMPLES), "--output_folder", sample.PRIOR]
-            print(f"no arguments given: {' '.join(given)}")
-        first, last = train(parse("dalle.train_prior", __doc__ or "", SIZES, given))
-    except (ValueError, OSError) as error:
-        print(f"dalle.train_prior: {error}", file=sys.stderr)
-        return 2
+def _say_whether_it_fell(folder: Path, seconds: float) -> int:
+    losses = [line["loss"] for line in read_log(folder) if "loss" in line]
+    first, last = losses[0], losses[-1]
     if not last < first:
         print(
             f"dalle.train_prior: the loss did not fall: {first:.3f} at first, {last:.3f} in the end; give more "
-            "--updates or another --step_size, and check the examples with python -m pipelines.audit",
+            "--steps or another --learning_rate, and check the examples with python -m pipelines.audit",
             file=sys.stderr,
         )
-        return 1
-    print(f"  the loss fell from {first:.3f} to {last:.3f} nats a token, {time.monotonic() - begun:,.1f} s")
-    return 0
+        return FAILED
+    print(f"  the loss fell from {first:.3f} to {last:.3f} nats a token, {seconds:,.1f} s")
+    return OK
+
+
+def sample_flags() -> list[str]:
+    """Those of the sample; its training begins anew if its examples have changed since."""
+    examples = sample.sample_folder(sample.EXAMPLES)
+    flags = ["tiny", "--input_folder", examples, "--output_folder", sample.PRIOR]
+    stale = is_stale(Path(sample.PRIOR), fingerprint(read_manifest(Folder(examples))))
+    return [*flags, "--incremental_mode", "overwrite"] if stale else flags
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    command = TrainingCommand(
+        name="dalle.train_prior", manual=__doc__ or "", presets=PRESETS, train=train_prior, sample=sample_flags
+    )
+    return command.run(argv)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 
@@ -84,3 +85,15 @@ def write_pictures(path: Path, counts: Sequence[int], *, lineage: Sequence[dict]
             staging.publish()
     write_manifest(folder, "pairs", counts, lineage, {})
     return str(path)
+
+
+def write_image_folder(folder: Path, count: int) -> Path:
+    """A folder of so many small pictures of different sizes and colours, named by number; gives it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        coarse = rng.integers(0, 256, (5, 6, 3)).astype(np.uint8)
+        width, height = (int(side) for side in rng.integers(40, 90, 2))
+        pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f"{index:02d}.png"), pixels)
+    return folder

@@ -49,13 +49,13 @@ class Web:
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
         """What is asked for as held/FILE is answered only when the block ends: until then no job can end."""
-        self._tell("hold")
+        self._announce("hold")
         try:
             yield
         finally:
-            self._tell("release")
+            self._announce("release")
 
-    def _tell(self, manner: str) -> None:
+    def _announce(self, manner: str) -> None:
         with urllib.request.urlopen(self.url(manner), timeout=60) as answer:
             assert b"done" == answer.read()
 
@@ -115,6 +115,22 @@ class _Handler(BaseHTTPRequestHandler):
         """No answer at all."""
         self.close_connection = True
         self.ended.wait(60)
+
+    def manner_stall(self, rest: str) -> None:
+        """stall/N/...: N bytes of twice as many, then silence."""
+        self._half(int(rest.partition("/")[0]))
+        self.ended.wait(60)
+
+    def manner_cut(self, rest: str) -> None:
+        """cut/N/...: N bytes of twice as many, then the end."""
+        self._half(int(rest.partition("/")[0]))
+
+    def _half(self, size: int) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Length", str(2 * size))
+        self.end_headers()
+        self.wfile.write(bytes(size))
 
     def manner_held(self, rest: str) -> None:
         """held/FILE: the file, but not while `Web.holding`."""

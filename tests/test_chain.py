@@ -65,13 +65,13 @@ def test_from_a_list_to_a_loss_that_falls(place: Path, capsys: pytest.CaptureFix
     run("vocab", "--input_folder", "clean", "--output_folder", "vocab")
     run(
         "train_dvae", "tiny", "--input_folder", "clean", "--output_folder", "dvae", "--device", "cpu", "--resolution", 32,
-        "--batch_size", 4, "--updates", 6, "--log_every", 2, "--watch_every", 3, "--vocab_size", 64,
+        "--batch_size", 4, "--steps", 6, "--log_every", 2, "--eval_every", 3, "--vocab_size", 64,
     )  # fmt: skip
-    made_with = ["--vocabulary", "vocab", "--dvae", "dvae/dvae.safetensors"]
+    made_with = ["--vocabulary", "vocab", "--dvae", "dvae/model.safetensors"]
     run("encode", "--input_folder", "clean", "--output_folder", "examples", "--device", "cpu", *made_with)
     run("audit", "examples", "--input_folder", "clean", "--sample", 4, *made_with)
     capsys.readouterr()
-    run("train_prior", "tiny", "--input_folder", "examples", "--device", "cpu", "--updates", 20, "--log_every", 10)
+    run("train_prior", "tiny", "--input_folder", "examples", "--device", "cpu", "--steps", 20, "--log_every", 10)
 
     assert "the loss fell from" in capsys.readouterr().out
     lines = [json.loads(line) for line in Path("prior/log.jsonl").read_text().splitlines()]
@@ -83,7 +83,7 @@ def test_from_a_list_to_a_loss_that_falls(place: Path, capsys: pytest.CaptureFix
     assert ["ingest", "dedup"] == [each["job"] for each in said["lineage"]]
     left = [text for number, (_, text) in enumerate(rows) if number != COPY]
     assert (len(left), 1) == (said["counts"]["statuses"]["success"], said["counts"]["statuses"]["removed"])
-    words, network = tokenizer.load("vocab"), dvae.load("dvae/dvae.safetensors")
+    words, network = tokenizer.load("vocab"), dvae.load("dvae/model.safetensors")
     shards = ExampleShards("examples", vocabulary=words.fingerprint, dvae=network.fingerprint())
     batch = next(iter(Batches(shards, batch_size=len(left))))
     assert ((len(left), 256), (len(left), 1024)) == (batch["text_tokens"].shape, batch["image_codes"].shape)

@@ -1,31 +1,36 @@
 """Near-duplicate detectors: a picture to a unit vector, so that the cosine of two tells whether one is a copy.
 
-`load_detector("builtin")` gives one of those that come with the package; anything with the members of `Embedder`
-can be used in their place. Scores are cosines: at or above `threshold` a pair counts as a copy. The defaults are
-where `benchmarks/near_duplicates.py` finds the most copies while at least nine in ten of the pairs found are copies.
+>>> import numpy as np
+>>> from dalle import scenes
+>>> from dalle.pictures import edits
+>>> picture, other = (scenes.draw(scenes.compose(seed, 256, 256)) for seed in (1, 2))
+>>> edited = edits.jpeg(edits.crop(picture, 0.9, np.random.default_rng(0)), 30, np.random.default_rng(0))
+>>> detector = load_detector("builtin")
+>>> vectors = embed_all(detector, [picture, edited, other])  # [3, 256] float32, of unit length
+>>> vectors[0] @ vectors.T >= detector.threshold
+array([ True,  True, False])
 
-    builtin                              small, made for the purpose, comes with the package (the default)
-    open_clip:ViT-B-32/laion2b_s34b_b79k a CLIP model of open_clip by the name of its weights
-    open_clip:ViT-B-32//data/vit.pt      … or by a file of weights
-    torchscript:sscd_disc_mixup.torchscript.pt    SSCD's released files; a TorchScript file is a program: trust it
-    phash                                the classic 64-bit hash; no weights
+Anything with the members of `Embedder` can be used in place of one from here; a new one is a module beside this one
+and an entry in `DETECTORS`. Scores are cosines: at or above `threshold` a pair counts as a copy. The defaults are
+where `benchmarks/near_duplicates.py` finds the most copies while at least nine in ten of the pairs found are copies.
 """
 
-from collections.abc import Iterable
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 
-from dalle.pictures.overlays import Pixels
-
-DETECTORS = "builtin, open_clip:MODEL/PRETRAINED-or-path, torchscript:PATH or phash"
+from dalle.pictures.pixels import Pixels
 
 
 class Embedder(Protocol):
     """What a detector offers."""
 
     name: str
-    """As it was asked for."""
+    """As `load_detector` takes it."""
     fingerprint: str
     """Changes when vectors would: of weights, preprocessing, precision."""
     dimension: int
@@ -48,30 +53,56 @@ class Embedder(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class DetectorKind:
+    """One kind of detector, and where its class is; the module is imported when one is asked for."""
+
+    module: str
+    """A module of this package."""
+    class_name: str
+    """An `Embedder` in it, made of its argument if it takes one."""
+    argument: str = ""
+    """What stands after the colon of its name, for help texts; empty if it takes nothing."""
+
+
+DETECTORS: Mapping[str, DetectorKind] = MappingProxyType(
+    {
+        # small, made for the purpose, comes with the package (the default)
+        "builtin": DetectorKind(module="builtin", class_name="Builtin"),
+        # a CLIP model of open_clip with weights by their name (ViT-B-32/laion2b_s34b_b79k) or by a file of them
+        # (ViT-B-32//data/vit.pt)
+        "open_clip": DetectorKind(module="open_clip", class_name="OpenClip", argument="MODEL/PRETRAINED-or-path"),
+        # SSCD's released files (sscd_disc_mixup.torchscript.pt); a TorchScript file is a program: trust it
+        "torchscript": DetectorKind(module="torchscript", class_name="TorchScript", argument="PATH"),
+        # the classic 64-bit hash; no weights
+        "phash": DetectorKind(module="phash", class_name="PHash"),
+    }
+)
+"""All kinds by the first part of their name."""
+
+
+def detector_names() -> str:
+    """What a detector may be called, for help texts and errors.
+
+    >>> detector_names()
+    'builtin, open_clip:MODEL/PRETRAINED-or-path, torchscript:PATH or phash'
+    """
+    *names, last = (f"{name}:{kind.argument}" if kind.argument else name for name, kind in DETECTORS.items())
+    return f"{', '.join(names)} or {last}"
+
+
 def load_detector(name: str = "builtin") -> Embedder:
     """A detector by its name.
 
     Raises:
         ValueError: if there is none of that name, or its weights cannot be read.
     """
-    kind, _, rest = name.partition(":")
-    if kind == "builtin" and not rest:
-        from dalle.detectors.builtin import Builtin
-
-        return Builtin()
-    if kind == "open_clip" and rest:
-        from dalle.detectors.open_clip import OpenClip
-
-        return OpenClip(rest)
-    if kind == "torchscript" and rest:
-        from dalle.detectors.torchscript import TorchScript
-
-        return TorchScript(rest)
-    if kind == "phash" and not rest:
-        from dalle.detectors.phash import PHash
-
-        return PHash()
-    raise ValueError(f"there is no detector {name!r}; it is one of {DETECTORS}")
+    first, _, argument = name.partition(":")
+    kind = DETECTORS.get(first)
+    if kind is None or bool(argument) != bool(kind.argument):
+        raise ValueError(f"there is no detector {name!r}; it is one of {detector_names()}")
+    detector_class = getattr(importlib.import_module(f"{__name__}.{kind.module}"), kind.class_name)
+    return detector_class(argument) if argument else detector_class()
 
 
 def embed_all(detector: Embedder, pictures: Iterable[Pixels]) -> np.ndarray:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dalle.detectors.network import fold, load
+from dalle.detectors.network import fold, load, normalise
 from dalle.detectors.precision import fast_dtype
 from dalle.detectors.thumbnails import thumbnail
-from dalle.pictures.overlays import Pixels
+from dalle.pictures.pixels import Pixels
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "detector.safetensors"
 
@@ -41,5 +41,4 @@ class Builtin:
     @torch.inference_mode()
     def embed(self, prepared: np.ndarray) -> np.ndarray:
         """[B, side, side, 3] uint8 to [B, D]."""
-        pixels = torch.from_numpy(prepared).permute(0, 3, 1, 2).to(self.dtype) / 127.5 - 1
-        return self.network(pixels.contiguous(memory_format=torch.channels_last)).float().numpy()
+        return self.network(normalise(torch.from_numpy(prepared), self.dtype)).float().numpy()

@@ -1,10 +1,10 @@
 """What the built-in detector learns from: two edited views each of pictures that are like no other in the batch.
 
-A pair is a function of seed, step and its place in the batch and of nothing else, so training can be resumed and
+A pair is a function of seed, step and its position in the batch and of nothing else, so training can be resumed and
 does not depend on the number of workers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from dalle import scenes
 from dalle.detectors.thumbnails import thumbnail
-from dalle.pictures import drawn_textures, edits, images, overlays
-from dalle.pictures.overlays import Pixels
+from dalle.pictures import drawn_textures, edits, overlays
+from dalle.pictures.folders import picture_files, read_picture
+from dalle.pictures.pixels import Pixels
 
 Ranged = tuple[Callable, float, float]
 
@@ -80,22 +81,42 @@ WITH_OTHERS = (overlays.picture_in_picture, overlays.side_by_side)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
+class LearningPictures:
     """What pairs are made from."""
 
     photos: list[Pixels]
+    """Photographs, of which no two are copies of one another."""
     drawn: list[Pixels]
+    """Drawn pictures."""
     side: int
-    """The short side that all of them have, about; a little more than the network sees."""
+    """The short side that all of them have, about, in pixels; a little more than the network sees."""
 
 
-def read_pictures(folder: Path, side: int, drawn: int, seed: int, hold_out: int = 0) -> Pictures:
-    """The JPEG files of a folder, without every `hold_out`-th, and as many drawn pictures as asked for."""
-    files = [file for index, file in enumerate(sorted(folder.glob("*.jpg"))) if not hold_out or index % hold_out]
+def read_pictures(
+    folders: Sequence[Path], side: int, drawn: int, seed: int, hold_out_every: int = 0
+) -> LearningPictures:
+    """The photographs in some folders and their subfolders, and drawn pictures beside them.
+
+    Args:
+        folders: of pictures in any format that `dalle.pictures.images` decodes.
+        side: the short side that photographs are shrunk to, in pixels; smaller ones are left as they are.
+        drawn: how many pictures are drawn.
+        seed: of the drawn ones.
+        hold_out_every: one photograph in so many is left out, beginning with the first; 0 takes all.
+
+    Raises:
+        ValueError: if a folder has no pictures, one of them cannot be decoded (it is named), or none is left.
+    """
+    if not folders:
+        raise ValueError("there are no photographs to learn from; --images names folders of them")
+    files = [file for folder in folders for file in picture_files(folder)]
+    files = [file for index, file in enumerate(files) if not hold_out_every or index % hold_out_every]
     if not files:
-        raise ValueError(f"{folder} holds no JPEG files; --train_photos names the folder of training photographs")
-    photos = [_shrunk(images.decode(file.read_bytes()), side) for file in files]
-    return Pictures(photos=photos, drawn=[_drawn(side, seed, index) for index in range(drawn)], side=side)
+        raise ValueError(
+            f"--hold_out_every {hold_out_every} leaves no photograph to learn from; expected 0, or 2 and more"
+        )
+    photos = [_shrunk(read_picture(file), side) for file in files]
+    return LearningPictures(photos=photos, drawn=[_drawn(side, seed, index) for index in range(drawn)], side=side)
 
 
 def _shrunk(pixels: Pixels, side: int) -> Pixels:
@@ -109,16 +130,15 @@ def _drawn(side: int, seed: int, index: int) -> Pixels:
     return drawn_textures.draw(side, np.random.default_rng((seed, index)))
 
 
-def batch(pictures: Pictures, side: int, count: int, seed: tuple[int, int]) -> Pixels:
+def batch(pictures: LearningPictures, side: int, count: int, seed: tuple[int, int]) -> Pixels:
     """[2, count, side, side, 3]: two views each of pictures of which no two show the same photograph."""
     order = np.random.default_rng(seed).permutation(len(pictures.photos))
-    pairs = [
-        pair(pictures, order[place % len(order)], side, np.random.default_rng((*seed, place))) for place in range(count)
-    ]
+    rngs = [np.random.default_rng((*seed, position)) for position in range(count)]
+    pairs = [pair(pictures, order[position % len(order)], side, rng) for position, rng in enumerate(rngs)]
     return np.stack(pairs, axis=1)
 
 
-def pair(pictures: Pictures, photo: int, side: int, rng: np.random.Generator) -> Pixels:
+def pair(pictures: LearningPictures, photo: int, side: int, rng: np.random.Generator) -> Pixels:
     """[2, side, side, 3]: two views of one picture."""
     original = instance(pictures, photo, rng)
     first = lightly_edited(original, rng) if rng.random() < 0.5 else edited(original, pictures, rng)
@@ -126,7 +146,7 @@ def pair(pictures: Pictures, photo: int, side: int, rng: np.random.Generator) ->
     return np.stack([thumbnail(first, side), thumbnail(second, side)])
 
 
-def instance(pictures: Pictures, photo: int, rng: np.random.Generator) -> Pixels:
+def instance(pictures: LearningPictures, photo: int, rng: np.random.Generator) -> Pixels:
     """A picture that no other in the batch is a copy of: this photograph, or one made of several, or a drawn one."""
     draw = rng.random()
     if draw < 0.55:
@@ -141,7 +161,7 @@ def instance(pictures: Pictures, photo: int, rng: np.random.Generator) -> Pixels
     return pictures.drawn[rng.integers(len(pictures.drawn))]
 
 
-def _photo(pictures: Pictures, rng: np.random.Generator) -> Pixels:
+def _photo(pictures: LearningPictures, rng: np.random.Generator) -> Pixels:
     return pictures.photos[rng.integers(len(pictures.photos))]
 
 
@@ -157,7 +177,7 @@ def _turned(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _mixture(pictures: Pictures, rng: np.random.Generator) -> Pixels:
+def _mixture(pictures: LearningPictures, rng: np.random.Generator) -> Pixels:
     """Two photographs through one another, by a soft mask."""
     square = (pictures.side, pictures.side)
     first, second = (cv2.resize(_photo(pictures, rng), square) for _ in range(2))
@@ -167,7 +187,7 @@ def _mixture(pictures: Pictures, rng: np.random.Generator) -> Pixels:
     return np.rint(first * mask + second * (1 - mask)).astype(np.uint8)
 
 
-def _collage(pictures: Pictures, rng: np.random.Generator) -> Pixels:
+def _collage(pictures: LearningPictures, rng: np.random.Generator) -> Pixels:
     """Two to six photographs side by side."""
     rows, across = [], round(1.2 * pictures.side)
     for _ in range(rng.integers(1, 4)):
@@ -187,7 +207,7 @@ def lightly_edited(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     return edits.jpeg(pixels, rng.uniform(40, 95), rng) if rng.random() < 0.4 else pixels
 
 
-def edited(pixels: Pixels, pictures: Pictures, rng: np.random.Generator) -> Pixels:
+def edited(pixels: Pixels, pictures: LearningPictures, rng: np.random.Generator) -> Pixels:
     """As it might be found somewhere, after one to six edits."""
     if rng.random() < 0.5:
         pixels = edits.mirror(pixels, 1, rng)
@@ -201,7 +221,7 @@ def _some(
     group: tuple[Ranged, ...],
     chances: tuple[float, ...],
     pixels: Pixels,
-    pictures: Pictures,
+    pictures: LearningPictures,
     rng: np.random.Generator,
 ) -> Pixels:
     """An edit of the group for each chance that comes up."""

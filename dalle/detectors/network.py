@@ -19,13 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from schemas.whole_file import whole_file
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorConfig:
     """The size of the network."""
 
     side: int = 128
-    """Pictures are squares of so many pixels."""
+    """Sides of the pictures it sees, in pixels; a multiple of 4."""
     widths: tuple[int, ...] = (64, 128, 256)
     """Channels of the stages at a quarter, an eighth, … of the side; multiples of 32 suit the processor's tiles."""
     depths: tuple[int, ...] = (1, 3, 3)
@@ -140,20 +142,39 @@ class Detector(nn.Module):
         self.whitening.copy_(torch.eye(len(self.centre)))
 
 
+def normalise(pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Pictures as the network takes them: [B, S, S, 3] uint8 to [B, 3, S, S] in [-1, 1], channels last.
+
+    Worked out in `dtype`: in bfloat16 the rounding comes before the division.
+    """
+    return (pixels.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
 def save(model: Detector, path: Path) -> None:
-    """Write the weights in half precision and the configuration to one safetensors file."""
+    """Write the weights in half precision and the configuration to one safetensors file, whole or not at all."""
     tensors = {name: value.half().contiguous() for name, value in model.state_dict().items()}
-    safetensors.torch.save_file(tensors, path, {"config": json.dumps(asdict(model.config))})
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(safetensors.torch.save(tensors, {"config": json.dumps(asdict(model.config))}))
 
 
 def load(path: Path) -> Detector:
-    """The network from a file that `save` wrote."""
-    with safetensors.safe_open(path, "pt") as file:
-        settings = json.loads(file.metadata()["config"])
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    settings |= {name: tuple(settings[name]) for name in ("widths", "depths")}
-    model = Detector(DetectorConfig(**settings))
-    model.load_state_dict(tensors)
+    """The network from a file that `save` wrote.
+
+    Raises:
+        ValueError: if the file is not one of ours.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            config = json.loads((file.metadata() or {})["config"])
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        config |= {name: tuple(config[name]) for name in ("widths", "depths")}
+        model = Detector(DetectorConfig(**config))
+        model.load_state_dict(tensors)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(
+            f"{path}: is not a detector's network that dalle.train_detector wrote ({type(error).__name__}: {reason})"
+        ) from None
     return model.eval()
 
 

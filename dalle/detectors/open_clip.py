@@ -17,7 +17,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from dalle.detectors.precision import fast_dtype
-from dalle.pictures.overlays import Pixels
+from dalle.pictures.pixels import Pixels
 
 
 class OpenClip:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from dalle.pictures.overlays import Pixels
+from dalle.pictures.pixels import Pixels
 
 FIRST = np.where(np.arange(8) == 0, 2**0.5, 1)
 UNSCALED = np.outer(FIRST, FIRST)  # OpenCV's transform is orthonormal, that of imagehash is not

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from dalle.pictures.overlays import Pixels
+from dalle.pictures.pixels import Pixels
 
 TOLERANCE = 14  # grey levels; JPEG at quality 15 moves a plain border by less
 LEAST = 0.2  # never cut a side to less than this fraction: then it is no border but the picture

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from dalle.pictures.overlays import Pixels
+from dalle.pictures.pixels import Pixels
 
 SIDE = 320  # SSCD's own choice where pictures are put in batches
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dalle.pictures.overlays import Pixels
+from dalle.pictures.pixels import Pixels
 
 
 def _centre(pixels: Pixels) -> Pixels:

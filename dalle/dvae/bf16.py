@@ -28,8 +28,8 @@ from torch.nn import functional as F
 from dalle.dvae.logit_laplace import map_pixels, reconstruct
 from dalle.dvae.network import DVAE, Conv2d, DecoderBlock, EncoderBlock, check_codes, double, embed
 
-FEW_PLACES = 64 * 64
-"""Up to so many places oneDNN 3.13's 1 x 1 convolution runs at a tenth to a third of its matrix product's rate."""
+FEW_POSITIONS = 64 * 64
+"""Up to so many positions oneDNN 3.13's 1 x 1 convolution runs at a tenth to a third of its matrix product's rate."""
 
 
 def has_fast_bfloat16() -> bool:
@@ -103,7 +103,7 @@ class _Conv:
     def _product(self, x: Tensor) -> Tensor | None:
         """[B, C, H, W] to [B, C', H, W], channels last, if that is the faster way."""
         batch, channels, height, width = x.shape
-        if self._matrix is None or height * width > FEW_PLACES:
+        if self._matrix is None or height * width > FEW_POSITIONS:
             return None
         out = torch.addmm(self._bias, x.permute(0, 2, 3, 1).reshape(-1, channels), self._matrix)
         return out.view(batch, height, width, self.channels).permute(0, 3, 1, 2)
@@ -204,10 +204,10 @@ class _Output:
 
     def _decide(self, features: Tensor, nominated: Tensor) -> Tensor:
         """The code of the largest float32 logit among those nominated: [M, C], [M, K] bool to [M]."""
-        place, code = nominated.nonzero().unbind(1)
-        worth = (features.float()[place] * self._weight[code]).sum(1) + self._bias[code]
+        position, code = nominated.nonzero().unbind(1)
+        worth = (features.float()[position] * self._weight[code]).sum(1) + self._bias[code]
         logits = torch.full(nominated.shape, -torch.inf)
-        logits[place, code] = worth
+        logits[position, code] = worth
         return logits.argmax(1)
 
 

@@ -2,7 +2,7 @@
 
 builtin            the small dVAE that comes with the package (the default)
 openai             the released one, 97.6 million weights, downloaded once
-PATH               a file that `dalle.train_dvae` left, or a folder with encoder.pkl and decoder.pkl as released
+PATH               what `dalle.train_dvae` left, a folder or its file, or a folder with encoder.pkl and decoder.pkl
 MODULE:FUNCTION    a function of yours, without arguments, that gives an `ImageEncoder`
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import urllib.request
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,21 +17,13 @@ import torch
 from torch import Tensor
 
 from dalle.dvae.bf16 import BF16DVAE
-from dalle.dvae.network import (
-    BUILTIN,
-    DVAE,
-    OPENAI_DECODER,
-    OPENAI_ENCODER,
-    Decoder,
-    Encoder,
-    join,
-    load,
-    load_released,
-)
-from schemas.whole_file import whole_file
+from dalle.dvae.download import download
+from dalle.dvae.files import BUILTIN, OPENAI_DECODER, OPENAI_ENCODER, join, load, load_released
+from dalle.dvae.network import DVAE, Decoder, Encoder
+from schemas.manifest import WEIGHTS
 
 EncoderPrecision = Literal["fp32", "bf16"]
-NAMES = "builtin, openai, a file, a folder with encoder.pkl and decoder.pkl, or MODULE:FUNCTION"
+NAMES = "builtin, openai, a file, a folder of dalle.train_dvae or with encoder.pkl and decoder.pkl, or MODULE:FUNCTION"
 
 
 class ImageEncoder(Protocol):
@@ -52,7 +43,7 @@ class ImageEncoder(Protocol):
 
 
 class DVAEEncoder:
-    """A dVAE in the asked precision, on the asked device."""
+    """A dVAE in one precision, on one device (`cpu` or `cuda`)."""
 
     def __init__(self, network: DVAE, precision: EncoderPrecision, device: str) -> None:
         self._fingerprint = network.fingerprint()
@@ -79,7 +70,7 @@ class DVAEEncoder:
         return self._fingerprint
 
 
-def device_found() -> str:
+def default_device() -> str:
     """`cuda` where there is a GPU, `cpu` elsewhere."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -93,46 +84,55 @@ def load_encoder(name: str = "builtin", precision: EncoderPrecision = "fp32", de
     if ":" in name and "/" not in name:
         return _users_own(name)
     if name == "openai":
-        return DVAEEncoder(load_pair(_downloaded(OPENAI_ENCODER), _downloaded(OPENAI_DECODER)), precision, device)
+        return DVAEEncoder(load_pair(downloaded(OPENAI_ENCODER), downloaded(OPENAI_DECODER)), precision, device)
     path = BUILTIN if name == "builtin" else Path(name)
     if not path.exists():
         what = "the weights that come with the package are missing" if name == "builtin" else "is not there"
         raise ValueError(f"--dvae {name}: {what} ({path.name}); expected {NAMES}")
-    network = load_pair(path / "encoder.pkl", path / "decoder.pkl") if path.is_dir() else load(path)
-    return DVAEEncoder(network, precision, device)
+    return DVAEEncoder(_load(path), precision, device)
+
+
+def _load(path: Path) -> DVAE:
+    """From a file, or from a folder that holds a dVAE in either of two ways."""
+    if not path.is_dir():
+        return load(path)
+    if (path / WEIGHTS).exists():
+        return load(path / WEIGHTS)
+    return load_pair(path / "encoder.pkl", path / "decoder.pkl")
 
 
 def load_pair(encoder: Path, decoder: Path) -> DVAE:
     """The dVAE of two files as OpenAI released them; the pickles in them are read, never executed."""
-    first, second = load_released(str(encoder)), load_released(str(decoder))
-    if not isinstance(first, Encoder) or not isinstance(second, Decoder):
+    networks = load_released(str(encoder)), load_released(str(decoder))
+    if not isinstance(networks[0], Encoder) or not isinstance(networks[1], Decoder):
         raise ValueError(f"{encoder} and {decoder}: expected an encoder and a decoder, in this order")
-    return join(first, second)
+    return join(networks[0], networks[1])
 
 
 def _users_own(name: str) -> ImageEncoder:
     module, _, function = name.partition(":")
     try:
-        made = getattr(importlib.import_module(module), function)()
+        encoder = getattr(importlib.import_module(module), function)()
     except (ImportError, AttributeError) as error:
         raise ValueError(f"--dvae {name}: {error}; expected {NAMES}") from None
-    missing = [method for method in ("encode", "fingerprint") if not callable(getattr(made, method, None))]
+    missing = [method for method in ("encode", "fingerprint") if not callable(getattr(encoder, method, None))]
     if missing:
         raise ValueError(f"--dvae {name}: what it gives has no method {missing[0]}; see {__name__}.ImageEncoder")
-    return made
+    return encoder
 
 
-def _downloaded(address: str) -> Path:
-    """A released file, kept in the user's cache."""
+def downloaded(address: str) -> Path:
+    """A released file in the user's cache, where it is kept after the first time.
+
+    Raises:
+        ValueError: if it cannot be had.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dalle-pipelines"
     path = cache / address.rpartition("/")[2]
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         try:
-            with whole_file(path) as unfinished:
-                urllib.request.urlretrieve(address, unfinished)  # noqa: S310 (https, one of two constants)
-        except OSError as error:
-            raise ValueError(
-                f"--dvae openai: {address} cannot be had ({error}); give a folder with the files"
-            ) from None
+            download(address, path)
+        except ValueError as error:
+            raise ValueError(f"--dvae openai: {error}, a folder with encoder.pkl and decoder.pkl") from None
     return path

@@ -1,12 +1,9 @@
 """The discrete variational autoencoder: a picture to a grid of codes, eight times smaller, and back.
 
-    dvae = load(BUILTIN)
-    codes = dvae.encode(images)          # [B, 3, 256, 256] uint8 to [B, 32, 32] int64, 0 to 8191
-    again = dvae.decode(codes)           # [B, 3, 256, 256] float32 in [0, 1]
-
 The architecture is the one that was released, tensor for tensor (PyPI `DALL-E` 0.1; Ramesh et al. 2021, App. A.2):
 residual networks without any normalisation, whose branches are multiplied by a small constant; 1 x 1 convolutions on
-either side of the codes. Training lives in `dalle.train_dvae`, fast use on a processor in `dalle.dvae.bf16`.
+either side of the codes. Files are read and written in `dalle.dvae.files`, training lives in `dalle.train_dvae`, fast
+use on a processor in `dalle.dvae.bf16`.
 
 Shapes: B pictures of H x W pixels, h = H / 8 and w = W / 8, K codes, n hidden channels.
 """
@@ -15,28 +12,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dalle.dvae.logit_laplace import map_pixels, reconstruct
-from dalle.dvae.released import read_state_dict
-from schemas.whole_file import whole_file
-
-BUILTIN = Path(__file__).parents[1] / "weights" / "dvae.safetensors"
-OPENAI_ENCODER = "https://cdn.openai.com/dall-e/encoder.pkl"
-OPENAI_DECODER = "https://cdn.openai.com/dall-e/decoder.pkl"
 
 GROUPS = 4
 SHRINK = 8
-"""A code stands for so many pixels squared."""
+"""A code stands for a square with this side, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,26 +70,25 @@ def _id_path(n_in: int, n_out: int) -> nn.Module:
     return nn.Identity() if n_in == n_out else Conv2d(n_in, n_out, 1)
 
 
+def _res_path(n_in: int, n_out: int, kernels: tuple[int, int, int, int]) -> nn.Sequential:
+    """Four convolutions of these sides, a rectifier before each; a quarter of the channels in between."""
+    n_hid = n_out // 4
+    channels = (n_in, n_hid, n_hid, n_hid, n_out)
+    layers = OrderedDict[str, nn.Module]()
+    for index, kw in enumerate(kernels):
+        layers[f"relu_{index + 1}"] = nn.ReLU(inplace=index > 0)  # the block's own input is needed again
+        layers[f"conv_{index + 1}"] = Conv2d(channels[index], channels[index + 1], kw)
+    return nn.Sequential(layers)
+
+
 class EncoderBlock(nn.Module):
     """x + post_gain * three 3 x 3 convolutions and one 1 x 1."""
 
     def __init__(self, n_in: int, n_out: int, post_gain: float) -> None:
         super().__init__()
-        n_hid = n_out // 4
         self.post_gain = post_gain
         self.id_path = _id_path(n_in, n_out)
-        self.res_path = nn.Sequential(
-            OrderedDict(
-                relu_1=nn.ReLU(),
-                conv_1=Conv2d(n_in, n_hid, 3),
-                relu_2=nn.ReLU(inplace=True),
-                conv_2=Conv2d(n_hid, n_hid, 3),
-                relu_3=nn.ReLU(inplace=True),
-                conv_3=Conv2d(n_hid, n_hid, 3),
-                relu_4=nn.ReLU(inplace=True),
-                conv_4=Conv2d(n_hid, n_out, 1),
-            )
-        )
+        self.res_path = _res_path(n_in, n_out, (3, 3, 3, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, n_in, H, W] to [B, n_out, H, W]."""
@@ -114,22 +100,10 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, post_gain: float, *, doubles: bool) -> None:
         super().__init__()
-        n_hid = n_out // 4
         self.post_gain = post_gain
         self.doubles = doubles
         self.id_path = _id_path(n_in, n_out)
-        self.res_path = nn.Sequential(
-            OrderedDict(
-                relu_1=nn.ReLU(),
-                conv_1=Conv2d(n_in, n_hid, 1),
-                relu_2=nn.ReLU(inplace=True),
-                conv_2=Conv2d(n_hid, n_hid, 3),
-                relu_3=nn.ReLU(inplace=True),
-                conv_3=Conv2d(n_hid, n_hid, 3),
-                relu_4=nn.ReLU(inplace=True),
-                conv_4=Conv2d(n_hid, n_out, 3),
-            )
-        )
+        self.res_path = _res_path(n_in, n_out, (1, 3, 3, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, n_in, H, W] to [B, n_out, H, W], or to [B, n_out, 2H, 2W]."""
@@ -194,7 +168,7 @@ class Decoder(nn.Module):
         self.blocks = nn.Sequential(blocks)
 
     def forward(self, z: Tensor) -> Tensor:
-        """From weights of the codes, [B, K, h, w], one-hot or relaxed, that sum to 1 at every place."""
+        """From weights of the codes, [B, K, h, w], one-hot or relaxed, that sum to 1 at every position."""
         return self.blocks(z)
 
     def from_codes(self, codes: Tensor) -> Tensor:
@@ -247,81 +221,3 @@ def check_codes(codes: Tensor, vocab_size: int) -> Tensor:
     if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < vocab_size:
         raise ValueError(f"codes go from {codes.min()} to {codes.max()}, expected 0 to {vocab_size - 1}")
     return codes
-
-
-def save(dvae: DVAE, path: str | os.PathLike[str]) -> None:
-    """Write the weights in half precision and the sizes to one safetensors file."""
-    tensors = {name: value.half().contiguous() for name, value in dvae.state_dict().items()}
-    with whole_file(Path(path)) as unfinished:
-        unfinished.write_bytes(safetensors.torch.save(tensors, {"config": json.dumps(asdict(dvae.config))}))
-
-
-def load(path: str | os.PathLike[str] = BUILTIN) -> DVAE:
-    """The dVAE from a file that `save` wrote.
-
-    Raises:
-        ValueError: if the file is not one of ours.
-    """
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            config = (file.metadata() or {}).get("config")
-            if config is None:
-                raise ValueError(f"{path}: has no config in its metadata, expected a file that dalle.dvae.save wrote")
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        dvae = DVAE(DVAEConfig(**json.loads(config)))
-        dvae.load_state_dict(tensors)
-    except (safetensors.SafetensorError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"{path}: is not a dVAE that dalle.dvae.save wrote ({reason})") from None
-    return dvae.eval()
-
-
-def load_released(path: str) -> Encoder | Decoder:
-    """OpenAI's `encoder.pkl` or `decoder.pkl`, or a network of another size saved in the same way.
-
-    Args:
-        path: a file, or an address that fsspec opens. The pickle in it is read, never executed.
-
-    Raises:
-        ValueError: if it is no such network, or the pickle holds anything that a network does not need.
-    """
-    state = read_state_dict(path)
-    sizes = {"n_blk_per_group": sum(name.startswith("blocks.group_1.") and name.endswith("conv_1.w") for name in state)}
-    try:
-        first, last = state["blocks.input.w"], state["blocks.output.conv.w"]
-        network: Encoder | Decoder
-        if first.shape[-1] == 1:
-            sizes |= {"n_hid": last.shape[1], "n_init": first.shape[0], "vocab_size": first.shape[1]}
-            network = Decoder(**sizes)
-        else:
-            network = Encoder(n_hid=first.shape[0], vocab_size=last.shape[0], **sizes)
-        network.load_state_dict(state)
-    except (KeyError, RuntimeError, IndexError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"{path}: is not an encoder or decoder as released: {reason}") from None
-    return network.eval()
-
-
-def join(encoder: Encoder, decoder: Decoder) -> DVAE:
-    """The dVAE of two networks that were made for each other.
-
-    Raises:
-        ValueError: if their codes or depths differ.
-    """
-    ours, theirs = (encoder.vocab_size, encoder.n_blk_per_group), (decoder.vocab_size, decoder.n_blk_per_group)
-    if ours != theirs:
-        raise ValueError(
-            f"the encoder has {ours[0]} codes and {ours[1]} blocks a group, the decoder {theirs[0]} and {theirs[1]}; "
-            "expected two networks that were trained together"
-        )
-    config = DVAEConfig(
-        vocab_size=encoder.vocab_size,
-        encoder_n_hid=encoder.n_hid,
-        decoder_n_hid=decoder.n_hid,
-        n_init=decoder.n_init,
-        n_blk_per_group=encoder.n_blk_per_group,
-    )
-    with torch.device("meta"):
-        dvae = DVAE(config)
-    dvae.encoder, dvae.decoder = encoder, decoder
-    return dvae.eval()

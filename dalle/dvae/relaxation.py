@@ -4,10 +4,10 @@ A code is drawn from q by adding Gumbel noise to its logits and taking the large
 temperature tau, which training lowers until next to nothing is left of the softness. Along with the weights comes
 what they cost: the divergence of q from the uniform distribution over codes.
 
-The rows are worked through a few at a time, noise, weights and gradients together, because 8,192 numbers at each of
-a thousand places fit no cache: a third of the time of the same in plain steps, and half of the memory.
+The positions are worked through a few at a time, noise, weights and gradients together, because 8,192 numbers at each
+of a thousand positions fit no cache: a third of the time of the same in plain steps, and half of the memory.
 
-Shapes: B pictures, K codes, h x w places, N = B h w.
+Shapes: B pictures, K codes, h x w positions, N = B h w.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from torch import Tensor
 
 Seed = tuple[int, ...]
 
-ROWS = 8
-"""Rows at a time on a processor: 256 KiB of float32 for each of a few steps."""
+POSITIONS = 8
+"""Positions at a time on a processor: 256 KiB of float32 for each of a few steps."""
 
 
 def relax(logits: Tensor, tau: float, seeds: Sequence[Seed]) -> tuple[Tensor, Tensor]:
@@ -39,8 +39,8 @@ def relax(logits: Tensor, tau: float, seeds: Sequence[Seed]) -> tuple[Tensor, Te
         kl: [B, h, w] float32; nats, from 0 (q is uniform) to ln K (q is sure).
     """
     batch, vocab_size, height, width = logits.shape
-    rows = logits.permute(0, 2, 3, 1).reshape(-1, vocab_size)  # [N, K]
-    z, kl = _Relax.apply(rows, tau, seeds)
+    flat = logits.permute(0, 2, 3, 1).reshape(-1, vocab_size)  # [N, K]
+    z, kl = _Relax.apply(flat, tau, seeds)
     return z.view(batch, height, width, vocab_size).permute(0, 3, 1, 2), kl.view(batch, height, width)
 
 
@@ -58,12 +58,12 @@ class _Relax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, tau: float, seeds: Sequence[Seed]) -> tuple[Tensor, Tensor]:
         z, kl = torch.empty_like(logits), logits.new_empty(len(logits), dtype=torch.float32)
-        places = len(logits) // len(seeds)
-        step = min(places, ROWS) if logits.device.type == "cpu" else places
+        positions = len(logits) // len(seeds)  # of one picture
+        step = min(positions, POSITIONS) if logits.device.type == "cpu" else positions
         for index, seed in enumerate(seeds):
             noise = _noise(seed, logits.device)
-            for start in range(index * places, (index + 1) * places, step):
-                part = slice(start, min(start + step, (index + 1) * places))
+            for start in range(index * positions, (index + 1) * positions, step):
+                part = slice(start, min(start + step, (index + 1) * positions))
                 ln_q = logits[part].float().log_softmax(1)
                 kl[part] = torch.linalg.vecdot(ln_q.exp(), ln_q)
                 minus_gumbel = noise(*ln_q.shape).log_().neg_().log_()
@@ -80,7 +80,7 @@ class _Relax(torch.autograd.Function):
             part = slice(start, start + ctx.step)
             soft, slope = z[part].float(), grad_z[part].float()
             slope = slope - torch.linalg.vecdot(soft, slope)[:, None]
-            through_z = soft.mul_(slope).div_(ctx.tau)
+            through_z = slope.mul_(soft).div_(ctx.tau)  # not in `soft`, which may be the z that was handed out
             ln_q = logits[part].float().log_softmax(1)
             q = ln_q.exp()
             ln_q.sub_(torch.linalg.vecdot(q, ln_q)[:, None])

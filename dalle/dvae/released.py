@@ -5,7 +5,8 @@ is in them, and needs the very classes they were saved from, of the torch of the
 name tensors and the modules that hold them: modules become lifeless boxes, tensors are rebuilt by the few lines
 below, and anything else ends the reading before it is looked up.
 
-Both layouts are read: the zip archive (torch 1.6 and later) and the older row of pickles with the numbers behind.
+Both layouts are read: the zip archive (torch 1.6 and later) and the older one, several pickles one after
+the other with the numbers behind.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import io
 import pickle
 import struct
-import urllib.request
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +23,8 @@ from typing import Any
 import fsspec
 import torch
 from torch import Tensor
+
+from dalle.dvae.download import download_bytes
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """The number that the older layout begins with."""
@@ -59,11 +61,11 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
         path: a file, or an address that fsspec opens; http and https need nothing else.
 
     Raises:
-        ValueError: if the file is no network, or its pickle holds anything but tensors in modules.
+        ValueError: if the file cannot be had, is no network, or its pickle holds anything but tensors in modules.
     """
     data = _read(path)
     try:
-        network = _read_zip(data) if data[:4] == b"PK\x03\x04" else _read_row(data)
+        network = _read_zip(data) if data[:4] == b"PK\x03\x04" else _read_older(data)
         if not isinstance(network, Box):
             raise ValueError(f"it holds a {type(network).__name__}, expected a network")
         return dict(_tensors(network, ""))
@@ -142,8 +144,7 @@ _HONOURED: Mapping[tuple[str, str], Any] = {
 
 def _read(path: str) -> bytes:
     if path.startswith(("http://", "https://")):
-        with urllib.request.urlopen(path) as answer:  # noqa: S310 (the scheme was looked at)
-            return bytes(answer.read())
+        return download_bytes(path)
     with fsspec.open(path, "rb") as file:
         return bytes(file.read())
 
@@ -160,16 +161,16 @@ def _read_zip(data: bytes) -> Any:
 
     def storage(dtype: torch.dtype, key: str, numel: int) -> Tensor:
         if key not in read:
-            found, expected = archive.getinfo(f"{top}data/{key}").file_size, numel * dtype.itemsize
-            if found != expected:
-                raise ValueError(f"storage {key} has {found} bytes, expected {expected}")
+            size, expected = archive.getinfo(f"{top}data/{key}").file_size, numel * dtype.itemsize
+            if size != expected:
+                raise ValueError(f"storage {key} has {size} bytes, expected {expected}")
             read[key] = _numbers(archive.read(f"{top}data/{key}"), dtype)
         return read[key]
 
     return _Reader(io.BytesIO(archive.read(pickles[0])), storage).load()
 
 
-def _read_row(data: bytes) -> Any:
+def _read_older(data: bytes) -> Any:
     file = io.BytesIO(data)
     storages: dict[str, Tensor] = {}
 

@@ -1,272 +1,143 @@
-"""The training of a dVAE in progress: what changes with every update, how it is kept, and what is said of it."""
+"""The training of a dVAE in progress: everything that changes with a step."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from dalle.dvae.bound import Objective
+from dalle.dvae.files import save
 from dalle.dvae.logit_laplace import map_pixels
 from dalle.dvae.network import Conv2d
-from dalle.dvae.options import TrainOptions
-from dalle.pictures import images
-from dalle.pictures.augment import cut, draw_crops, dvae_view
-from dalle.reading.batches import Batches
-from dalle.reading.folder_batches import FolderBatches, ImageBatches, picture_files
-from dalle.reading.pair_shards import PairShards
-from dalle.training import checkpoint
-from dalle.training.steps import Average, Log, Ranks, Stepper, perplexity
+from dalle.dvae.options import TrainDVAEOptions
+from dalle.dvae.pictures import TrainingPictures
+from dalle.dvae.watching import LOOKED_AT, code_usage, reconstruct, validation_pictures
+from dalle.reading.batches import Batch
+from dalle.training.ema import Ema
+from dalle.training.logs import Log, Means
+from dalle.training.ranks import Ranks
+from dalle.training.steps import OptimizerStep
+from schemas.manifest import WEIGHTS
 
-PICTURES_IN_MEMORY = 4_096
-"""Stored pictures that are shuffled together."""
 COUNT_EVERY = 8
-"""The codes of every so manieth update are counted; looking for the largest of 8,192 takes time."""
+"""Steps between two whose codes are counted; looking for the largest of 8,192 logits takes time."""
 
 
-class Run:
-    """Everything that changes with an update."""
+class DVAERun:
+    """A dVAE's weights, their average, the optimizer and the pictures; see `dalle.training.loop.Run`.
 
-    def __init__(self, options: TrainOptions, ranks: Ranks, objective: Objective) -> None:
-        self.options, self.ranks, self.dvae = options, ranks, objective.dvae
+    Args:
+        options: of the training.
+        ranks: the processes that train.
+        objective: what is lowered.
+        pictures: what is trained on.
+    """
+
+    def __init__(
+        self, options: TrainDVAEOptions, ranks: Ranks, objective: Objective, pictures: TrainingPictures
+    ) -> None:
+        self.batches, self.dvae = pictures.batches, objective.dvae
+        self._options, self._ranks, self._objective = options, ranks, objective
         objective.to(ranks.device).to(memory_format=torch.channels_last)
         for layer in objective.modules():
             if isinstance(layer, Conv2d):
                 layer.full_precision &= options.full_precision_codes
-        self.names, self.has_codes, self._objective = objective.names, objective.has_codes, objective
         self._parallel = DistributedDataParallel(objective) if ranks.count > 1 else objective
-        optimiser = torch.optim.AdamW(
-            objective.parameters(), betas=(0.9, 0.999), eps=1e-8, weight_decay=options.weight_decay, fused=True
-        )
-        self._stepper = Stepper(optimiser, options.precision, ranks.device)
-        self.average = Average(objective, options.average)
-        self.batches = pictures(options, ranks)
-        self.updates = 0
-        self._sums = torch.zeros(1 + len(self.names), dtype=torch.float64)
+        self._optimizer = OptimizerStep(objective, options.optimizer, ranks.device)
+        self.ema = Ema(objective, options.ema_decay)
+        self._means = Means(("loss", *objective.names))
         self._counts = torch.zeros(options.network.vocab_size, dtype=torch.int64)
 
-    def update(self, batch: Tensor) -> None:
-        """One update from this process's share of a batch, [B, 3, H, W] uint8."""
-        first = self.ranks.rank * len(batch)
-        portions = batch.split(self.options.pictures_at_once)
+    def step(self, batch: Batch, step: int) -> None:
+        """One step from this process's share of a batch, `images` [B, 3, H, W] uint8."""
+        images, micro = batch["images"], self._options.micro_batch_size
+        first = self._ranks.rank * len(images)
+        portions = images.split(micro)
         for index, portion in enumerate(portions):
-            pixels = map_pixels(portion.to(self.ranks.device)).contiguous(memory_format=torch.channels_last)
-            start = first + index * self.options.pictures_at_once
-            seeds = [(self.options.seed, self.updates, start + place) for place in range(len(portion))]
+            pixels = map_pixels(portion.to(self._ranks.device)).contiguous(memory_format=torch.channels_last)
+            start, share = first + index * micro, len(portion) / len(images)
+            seeds = [(self._options.loop.seed, step, start + picture) for picture in range(len(portion))]
             with self._gathering(last=index == len(portions) - 1):
-                with self._stepper.autocast():
-                    loss, parts, logits = self._parallel(pixels, self.updates, seeds)
-                share = len(portion) / len(batch)
-                self._stepper.backward(loss * share)
-            self._sums += torch.cat([loss.detach()[None], parts]).double().cpu() * share
-            if logits is not None and self.updates % COUNT_EVERY == 0:
+                with self._optimizer.autocast():
+                    loss, parts, logits = self._parallel(pixels, step, seeds)
+                self._optimizer.backward(loss * share)
+            self._means.add(torch.cat([loss.detach()[None], parts]), share)
+            if logits is not None and step % COUNT_EVERY == 0:
                 self._counts += logits.argmax(1).flatten().bincount(minlength=len(self._counts)).cpu()
-        *_, step_size = self.options.schedule.at(self.updates)
-        self._stepper.step(step_size)
-        self.average.update()
-        self.updates += 1
+        self._optimizer(step)
+        self.ema.update(step + 1)
 
     def _gathering(self, *, last: bool) -> AbstractContextManager[None]:
-        """Gradients are averaged over the processes once an update, with the last portion's."""
+        """Gradients are averaged over the processes once a step, with the last portion's."""
         if isinstance(self._parallel, DistributedDataParallel) and not last:
             return self._parallel.no_sync()
         return nullcontext()
 
-    def figures(self) -> dict[str, float]:
-        """Means over the updates since the last call, of all processes, and the schedules' values."""
-        means = self.ranks.mean(self._sums / self.options.log_every).tolist()
-        counts = (self.ranks.mean(self._counts.double()) * self.ranks.count).round()
-        scheduled = self.options.schedule.at(self.updates - 1)
-        self._sums.zero_()
+    def figures(self, step: int) -> dict[str, float]:
+        """Loss and its parts, beta, tau, the learning rate, and the use of the codes."""
+        figures = self._means.take(self._ranks)
+        beta, tau = self._options.relaxation.at(step - 1)
+        rate = self._options.optimizer.schedule()(step - 1)
+        counts = (self._ranks.mean(self._counts.double()) * self._ranks.count).round()
         self._counts.zero_()
-        figures = dict(zip(("loss", *self.names, "beta", "tau", "step_size"), (*means, *scheduled), strict=True))
-        return figures | (usage(counts) if counts.any() else {})
+        return (
+            figures | {"beta": beta, "tau": tau, "learning_rate": rate} | (code_usage(counts) if counts.any() else {})
+        )
+
+    def summary(self, figures: Mapping[str, float]) -> str:
+        """Loss, error and codes in use."""
+        vocab_size = self._options.network.vocab_size
+        parts = [f"loss {figures['loss']:.3f}"]
+        parts += [f"off by {100 * figures[name]:.1f} % of the range" for name in figures if name.endswith("error")]
+        if "codes_dead" in figures:
+            parts.append(f"{vocab_size - figures['codes_dead']:,.0f} of {vocab_size:,} codes in use")
+        return ", ".join([*parts, f"{figures['samples_per_second']:,.1f} images/s"])
+
+    def watch(self, batch: Batch, step: int, log: Log) -> None:
+        """Reconstructions by the averaged weights, of pictures that are not trained on if there are any."""
+        folder = self._options.pictures.validation_images
+        if folder is None and not self._objective.has_codes:
+            return
+        originals = (
+            batch["images"][:LOOKED_AT]
+            if folder is None
+            else validation_pictures(folder, self._options.pictures.resolution)
+        )
+        with self.ema.in_place():
+            seen = reconstruct(self.dvae, originals)
+        kind = "training" if folder is None else "validation"
+        log.figures(step, {f"{kind}_{name}": value for name, value in seen.figures.items()})
+        log.images(step, "original_and_reconstruction", seen.shown)
+
+    def save(self, folder: Path) -> Path:
+        """The averaged weights."""
+        with self.ema.in_place():
+            return self.write(folder)
+
+    def write(self, folder: Path) -> Path:
+        """The weights as they are now."""
+        save(self.dvae, folder / WEIGHTS)
+        return folder / WEIGHTS
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it."""
+        """All that changes with a step."""
         return {
-            "updates": self.updates,
-            "network": asdict(self.options.network),
             "weights": self._objective.state_dict(),
-            "average": self.average.state_dict(),
-            "stepper": self._stepper.state_dict(),
-            "batches": self.batches.state_dict(),
-            "sums": self._sums,
+            "ema": self.ema.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "means": self._means.state_dict(),
             "counts": self._counts,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there.
-
-        Raises:
-            ValueError: if it was a training of another network or on other pictures.
-        """
-        expected = asdict(self.options.network)
-        if state["network"] != expected:
-            raise ValueError(
-                f"the checkpoint is of a network with {state['network']}, expected {expected}; give the options that "
-                "the training began with, or another --output_folder"
-            )
-        self.updates = state["updates"]
-        self._objective.load_state_dict(state["weights"])
-        self.average.load_state_dict(state["average"])
-        self._stepper.load_state_dict(state["stepper"])
-        self.batches.load_state_dict(state["batches"])
-        self._sums, self._counts = state["sums"], state["counts"]
-
-
-def go_on(run: Run) -> None:
-    """Run the updates that are left, from the last checkpoint if there is one, with a log."""
-    options, folder = run.options, run.options.output_folder / "checkpoints"
-    last = checkpoint.latest(folder)
-    if last is not None:
-        run.load_state_dict(checkpoint.load(last))
-        if run.ranks.first:
-            print(f"  goes on from {last}, {run.updates:,} of {options.schedule.updates:,} updates are done")
-    log = Log(options.output_folder, run.updates) if run.ranks.first else None
-    since = time.monotonic()
-    for batch in run.batches if run.updates < options.schedule.updates else ():
-        run.update(batch)
-        if run.updates % options.log_every == 0:
-            figures = run.figures()  # by all processes, for they add up
-            figures["pictures_per_second"] = options.batch_size * options.log_every / (time.monotonic() - since)
-            since = time.monotonic()
-            if log is not None:
-                log.figures(run.updates, figures)
-                print(progress_line(run, figures), flush=True)
-        if log is not None and run.updates % options.watch_every == 0:
-            watch(run, log, batch)
-        ended = run.updates >= options.schedule.updates
-        if log is not None and (ended or run.updates % options.checkpoint_every == 0):
-            checkpoint.save(folder, run.updates, run.state_dict())
-        if ended:
-            break
-    if log is not None:
-        log.close()
-
-
-def progress_line(run: Run, figures: Mapping[str, float]) -> str:
-    """What a log's line says, for whoever looks on."""
-    vocab_size = run.options.network.vocab_size
-    parts = [f"loss {figures['loss']:.3f}"]
-    parts += [f"off by {100 * figures[name]:.1f} % of the range" for name in run.names if name.endswith("error")]
-    if "codes_dead" in figures:
-        parts.append(f"{vocab_size - figures['codes_dead']:,.0f} of {vocab_size:,} codes in use")
-    parts.append(f"{figures['pictures_per_second']:,.1f} pictures/s")
-    return f"  update {run.updates:,} of {run.options.schedule.updates:,}: {', '.join(parts)}"
-
-
-def watch(run: Run, log: Log, batch: Tensor) -> None:
-    """Measure the averaged weights and show reconstructions: of pictures that are not trained on, if there are any.
-
-    Args:
-        run: what is trained.
-        log: takes the figures, `validation_...`, or `training_...` where there is no folder of other pictures.
-        batch: [B, 3, H, W] uint8, what was just trained on.
-    """
-    folder = run.options.validation_images
-    if folder is not None:
-        views = [centre(file, run.options.resolution) for file in picture_files(folder)[:64]]
-        originals = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
-    elif run.has_codes:
-        originals = batch[:64]
-    else:
-        return
-    with run.average.in_place():
-        codes = torch.cat([run.dvae.encode(part.to(run.ranks.device)) for part in originals.split(8)])
-        again = torch.cat([run.dvae.decode(part).cpu() for part in codes.split(8)])
-    errors = (again - originals / 255).square().flatten(1).mean(1)
-    used = usage(codes.flatten().bincount(minlength=run.options.network.vocab_size))
-    figures = {"psnr": float((-10 * errors.log10()).mean()), **used}
-    kind = "training" if folder is None else "validation"
-    log.figures(run.updates, {f"{kind}_{name}": value for name, value in figures.items()})
-    log.pictures(run.updates, "original_and_reconstruction", torch.cat([originals[:8] / 255, again[:8]], dim=2))
-
-
-def centre(file: Path, side: int) -> np.ndarray:
-    """A picture's centre crop, [side, side, 3]."""
-    pixels = images.decode(file.read_bytes())
-    height, width, _ = pixels.shape
-    (crop,) = draw_crops(height, width, 1, np.random.default_rng(0), side)
-    return cut(pixels, crop, side)
-
-
-def usage(counts: Tensor) -> dict[str, float]:
-    """How evenly the codes were used, how many never were, and how many places were looked at."""
-    return {
-        "codes_perplexity": perplexity(counts),
-        "codes_dead": int((counts == 0).sum()),
-        "codes_counted": int(counts.sum()),
-    }
-
-
-def pictures(options: TrainOptions, ranks: Ranks) -> ImageBatches:
-    """Where the pictures come from.
-
-    Raises:
-        ValueError: unless it is exactly one of a dataset and folders.
-    """
-    if (options.input_folder is None) == (not options.images and not options.drawn_share):
-        raise ValueError("expected either --input_folder, a dataset of pairs, or --images, folders of pictures")
-    ranks.share(options.batch_size, "--batch_size")
-    if options.input_folder is not None:
-        return pairs_batches(options, ranks)
-    return FolderBatches(
-        options.images,
-        batch_size=options.batch_size,
-        resolution=options.resolution,
-        drawn_share=options.drawn_share,
-        seed=options.seed,
-        rank=ranks.rank,
-        ranks=ranks.count,
-    )
-
-
-def pairs_batches(options: TrainOptions, ranks: Ranks) -> ImageBatches:
-    """The pictures of a dataset of pairs, each through `dalle.pictures.augment.dvae_view`, epoch after epoch."""
-    assert options.input_folder is not None
-    shards = PairShards(
-        options.input_folder,
-        view=partial(dvae_view, resolution=options.resolution),
-        allow_undeduplicated=options.allow_undeduplicated,
-    )
-    return PictureBatches(
-        Batches(
-            shards,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            window=PICTURES_IN_MEMORY,
-            rank=ranks.rank,
-            ranks=ranks.count,
-            workers=options.workers,
-        )
-    )
-
-
-class PictureBatches:
-    """The pictures of `Batches`, for ever."""
-
-    def __init__(self, batches: Batches) -> None:
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[Tensor]:
-        while True:
-            for batch in self._batches:
-                yield batch["images"]
-
-    def state_dict(self) -> dict[str, Any]:
-        """How far the training has come."""
-        return self._batches.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self._batches.load_state_dict(state)
+        self._objective.load_state_dict(state["weights"])
+        self.ema.load_state_dict(state["ema"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._means.load_state_dict(state["means"])
+        self._counts = state["counts"]

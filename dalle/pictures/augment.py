@@ -7,7 +7,7 @@ pixel. OpenCV's INTER_AREA has r = old / new, which is half a pixel apart at the
 The listings cannot cut 256 pixels out of a picture whose short side is less, and the paper does not say what it did
 with those. Here such a picture is first enlarged (Lanczos) until its short side is long enough, as little as possible.
 
-Everything random comes from the generator that is given, so the same generator gives the same pixels.
+Everything random comes from the caller's generator, so the same generator gives the same pixels.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-Pixels = np.ndarray
-"""[H, W, 3] uint8 RGB."""
+from dalle.pictures.pixels import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +53,11 @@ def dvae_view(pixels: Pixels, rng: np.random.Generator, resolution: int = 256) -
     pixels = enlarge(pixels, resolution)
     height, width = pixels.shape[:2]
     side = min(height, width)
-    top, left = _place(height - side, rng), _place(width - side, rng)
+    top, left = _offset(height - side, rng), _offset(width - side, rng)
     least, most = min(side, round(9 / 8 * resolution)), min(side, round(12 / 8 * resolution))
     scaled = int(rng.integers(least, most + 1))
     square = shrink_area(pixels[top : top + side, left : left + side], scaled)
-    row, column = _place(scaled - resolution, rng), _place(scaled - resolution, rng)
+    row, column = _offset(scaled - resolution, rng), _offset(scaled - resolution, rng)
     view = square[row : row + resolution, column : column + resolution]
     return np.ascontiguousarray(view[:, ::-1] if rng.random() < 0.5 else view)
 
@@ -132,7 +131,7 @@ def _draw_crop(height: int, width: int, rng: np.random.Generator, resolution: in
     top, left = _near_centre(height - side, rng), _near_centre(width - side, rng)
     most = max(resolution, min(side, round(9 / 8 * resolution)))
     scaled = int(rng.integers(resolution, most + 1))
-    row, column = _place(scaled - resolution, rng), _place(scaled - resolution, rng)
+    row, column = _offset(scaled - resolution, rng), _offset(scaled - resolution, rng)
     return Crop(top=top, left=left, side=side, scaled=scaled, row=row, column=column)
 
 
@@ -141,5 +140,6 @@ def _near_centre(room: int, rng: np.random.Generator) -> int:
     return int(rng.integers(least, max(least + 1, 5 * room // 8)))
 
 
-def _place(room: int, rng: np.random.Generator) -> int:
+def _offset(room: int, rng: np.random.Generator) -> int:
+    """A whole number from 0 to `room`."""
     return int(rng.integers(0, room + 1))

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 PILLOW_FAULTS = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, MemoryError)
-"""What Pillow's parsers raise on damaged files; each has been seen (tests/dalle/test_images.py)."""
+"""What Pillow's parsers raise on damaged files; each has been seen (tests/dalle/pictures/test_images.py)."""
 
 
 def from_pillow(image: Image.Image, icc: bytes | None) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dalle.pictures import overlays
-from dalle.pictures.overlays import Pixels
+from dalle.pictures.pixels import Pixels
 
 
 def _stretched(values: np.ndarray) -> np.ndarray:

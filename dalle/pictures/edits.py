@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from dalle.pictures import overlays
-from dalle.pictures.overlays import Pixels
+from dalle.pictures.pixels import Pixels
 
 EditFunction = Callable[[Pixels, float, np.random.Generator], Pixels]
 

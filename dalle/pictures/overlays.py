@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-Pixels = np.ndarray  # uint8 RGB, [H, W, 3]
+from dalle.pictures.pixels import Pixels
+
 Colour = tuple[int, int, int]
 
 LETTERS = "eeeeeettttaaaaoooiiinnnsssrrrhhhlldduuccmmffppggwwyybbvvkxjqz"
@@ -62,11 +63,11 @@ def text(pixels: Pixels, size: float, rng: np.random.Generator) -> Pixels:
     image = Image.fromarray(pixels)
     points = max(round(size * min(image.size)), 6)
     for _ in range(rng.integers(1, 4)):
-        place = rng.uniform(-0.05, 0.5) * image.width, rng.uniform(0, max(1 - size, 0.1)) * image.height
+        corner = rng.uniform(-0.05, 0.5) * image.width, rng.uniform(0, max(1 - size, 0.1)) * image.height
         ink = colour(rng)
         outline = int(rng.integers(2)) * max(points // 12, 1)
         ImageDraw.Draw(image).text(
-            place,
+            corner,
             words(int(rng.integers(1, 5)), rng),
             ink,
             _font(points),
@@ -157,7 +158,7 @@ def _flower(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
 def cover(pixels: Pixels, area: float, rng: np.random.Generator) -> Pixels:
     """A block or disc of one colour over this fraction of the area."""
     edited = pixels.copy()
-    top, left, height, width = _place(pixels, area, rng)
+    top, left, height, width = _rectangle(pixels, area, rng)
     paint = colour(rng)
     if rng.random() < 0.5:
         edited[top : top + height, left : left + width] = paint
@@ -170,7 +171,7 @@ def cover(pixels: Pixels, area: float, rng: np.random.Generator) -> Pixels:
 def redact(pixels: Pixels, area: float, rng: np.random.Generator) -> Pixels:
     """This fraction of the area made unrecognisable, by blur or by big squares."""
     edited = pixels.copy()
-    top, left, height, width = _place(pixels, area, rng)
+    top, left, height, width = _rectangle(pixels, area, rng)
     part = edited[top : top + height, left : left + width]
     small = _resized(part, 5, 5)
     way = cv2.INTER_NEAREST if rng.random() < 0.5 else cv2.INTER_CUBIC
@@ -178,7 +179,7 @@ def redact(pixels: Pixels, area: float, rng: np.random.Generator) -> Pixels:
     return edited
 
 
-def _place(pixels: Pixels, area: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
+def _rectangle(pixels: Pixels, area: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
     """Top, left, height and width of a rectangle of this fraction of the area, somewhere inside."""
     stretch = float(rng.uniform(0.7, 1.4))
     height = max(round(pixels.shape[0] * min(area**0.5 * stretch, 1)), 2)
@@ -228,9 +229,9 @@ def meme(pixels: Pixels, height: float, rng: np.random.Generator) -> Pixels:
 
 def _band(width: int, height: int, paper: Colour, rng: np.random.Generator) -> Pixels:
     image = Image.new("RGB", (width, height), paper)
-    place = float(rng.uniform(0.02, 0.3)) * width, 0.15 * height
+    corner = float(rng.uniform(0.02, 0.3)) * width, 0.15 * height
     label, font = words(int(rng.integers(2, 7)), rng), _font(max(round(height * 0.6), 5))
-    ImageDraw.Draw(image).text(place, label, ink_for(paper), font)
+    ImageDraw.Draw(image).text(corner, label, ink_for(paper), font)
     return np.array(image)
 
 

@@ -5,54 +5,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dalle.training.steps import Precision
+from dalle.training.loop import LoopOptions
+from dalle.training.steps import OptimizerOptions
+from schemas.options import no_change_of_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPriorOptions:
     """How a prior is trained; the paper's figures (App. B) where they do not depend on the size."""
 
-    input_folder: str | None = None
-    """A dataset of examples that pipelines.encode left: a path or an fsspec URL."""
-    output_folder: Path = Path("prior")
-    """Where everything goes that is left behind."""
-    allow_undeduplicated: bool = False
+    input_folder: str | None = no_change_of_bytes(default=None)
+    """Dataset of examples that pipelines.encode left: a path or an fsspec URL."""
+    allow_undeduplicated: bool = no_change_of_bytes(default=False)
     """Train on examples whose pairs were never cleaned of near-duplicates."""
+    loop: LoopOptions = LoopOptions(output_folder=Path("prior"), steps=50, batch_size=4, log_every=10, save_every=50)
+    optimizer: OptimizerOptions = OptimizerOptions(
+        learning_rate=3e-3, warmup_steps=10, weight_decay=4.5e-2, betas=(0.9, 0.96), grad_clip=4.0
+    )
     layers: int = 2
-    """Blocks of attention and two linear layers."""
+    """Layers of attention and two linear maps, 1 or more."""
     heads: int = 2
-    """Heads of attention."""
+    """Heads of attention in a layer, 1 or more."""
     head_size: int = 32
-    """Numbers of a head."""
-    updates: int = 50
-    """Steps of the optimiser."""
-    batch_size: int = 4
-    """Examples of an update."""
-    step_size: float = 3e-3
-    """At its highest; the paper's 4.5e-4 is for its own size."""
-    warm_up: int = 10
-    """Updates over which the step size rises from nothing."""
-    weight_decay: float = 4.5e-2
-    """Multiplier of AdamW."""
-    clip: float = 4.0
-    """The longest that all gradients together may be."""
-    precision: Precision = "auto"
-    """auto: float16 with loss scaling on CUDA, bfloat16 elsewhere."""
-    workers: int = 0
-    """Processes that read ahead; 0 reads in the training's own."""
-    seed: int = 0
-    """Of the initial weights and the order of the examples."""
-    device: str = "auto"
-    """cuda, cpu, or auto."""
-    log_every: int = 10
-    """Updates between two lines of the log."""
+    """Dimensions of a head, 1 or more."""
+    workers: int = no_change_of_bytes(default=0)
+    """Processes that read examples ahead; 0 reads them in the training's own."""
 
     def __post_init__(self) -> None:
-        if self.updates < 2:
-            raise ValueError(f"--updates {self.updates}: expected 2 or more, or nothing can be said to fall")
-        for name in ("layers", "heads", "head_size", "batch_size", "log_every"):
+        """Bad values fail before anything starts."""
+        for name in ("layers", "heads", "head_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} {getattr(self, name)}: expected 1 or more")
+        if self.workers < 0:
+            raise ValueError(f"--workers {self.workers}: expected 0 or more")
+        if self.loop.steps < 2 * self.loop.log_every:
+            raise ValueError(
+                f"--steps {self.loop.steps}: expected twice --log_every {self.loop.log_every} or more, "
+                "or nothing can be said to fall"
+            )
 
 
-SIZES = {"tiny": ("two layers, trains in a minute: to see that examples can be learnt from", TrainPriorOptions())}
+PRESETS = {"tiny": ("two layers, trains in a minute: to see that examples can be learnt from", TrainPriorOptions())}

@@ -1,1 +1,1 @@
-"""Shards, or folders of pictures, to batches of a training, each example at a place that can be worked out."""
+"""Shards, or folders of pictures, to batches of a training, each example at a position that can be worked out."""

@@ -1,21 +1,23 @@
-"""Batches for a training, from the shards that the pipelines left.
+"""Batches for a training, from the shards that the pipelines left or from folders of pictures.
 
     batches = Batches(ExampleShards("examples", vocabulary=..., dvae=...), batch_size=256, seed=0)
     for batch in batches:                                # one epoch; the next `for` is the next epoch
         batch["text_tokens"], batch["image_codes"]       # [B, 256] and [B, 1024] int64
     state = batches.state_dict()                         # at any moment: what was consumed, not what was prefetched
 
-What stands where follows from the dataset, the seed and the epoch alone: not from the batch size, nor from how many
-processes (ranks) train or how many workers read. So no example comes twice in an epoch, every rank has as many batches
-as the others, and a training goes on in mid-epoch with another number of ranks exactly where it was. What is left over
-at an epoch's end is less than one batch of all ranks, and is said. Every rank decodes the windows that its share lies
-in, which are all; examples are small and decoding is some hundred times faster than training on them.
+What stands at which position follows from the dataset, the seed and the epoch alone: not from the batch size, nor from
+how many processes (ranks) train or how many workers read. So no example comes twice in an epoch, every rank has as many
+batches as the others, and a training goes on in mid-epoch with another number of ranks exactly where it was. What is
+left over at an epoch's end is less than one batch of all ranks, and is said. Every rank loads the windows that its
+share lies in, which are all: examples are small, and loading them is some hundred times faster than training on them;
+pictures are decoded by the rank that takes them. `dalle.reading.endless` reads epoch after epoch.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,25 +34,55 @@ Batch = dict[str, Tensor]
 
 
 class Shards(Protocol):
-    """Where examples come from: `ExampleShards`, `PairShards`."""
+    """Where examples come from: `ExampleShards`, `PairShards`, `PictureFolders`."""
 
     fingerprint: str
+    """The same for the same examples in the same shards."""
 
     @property
     def counts(self) -> Sequence[int]:
         """Examples of each shard."""
 
-    def load(self, pieces: Sequence[Piece]) -> Any:
-        """The examples of some pieces."""
+    def too_few(self, batch_size: int) -> str:
+        """The sentence that says that the dataset does not fill a batch, and what to do."""
         ...
 
-    def batch(self, rows: Any, index: np.ndarray, seed: int, epoch: int) -> dict[str, np.ndarray]:
-        """Arrays of the examples at some indices of what `load` gave."""
+    def load(self, pieces: Sequence[Piece]) -> Any:
+        """The examples of some pieces, one after the other; what a process holds of a window."""
+        ...
+
+    def batch(self, examples: Any, index: np.ndarray, seed: int, epoch: int) -> dict[str, np.ndarray]:
+        """Arrays [B, ...] of those examples that `load` gave at some indices, [B] int64."""
         ...
 
 
 class Batches:
     """Batches of a dataset, an epoch for each `for`.
+
+    Any object with the members of `Shards` is a dataset, such as the numbers from 0 to 8 in three shards:
+
+        >>> class Numbers:
+        ...     counts, fingerprint = [4, 2, 3], "the numbers from 0 to 8"
+        ...     def too_few(self, batch_size):
+        ...         return f"there are 9 numbers, expected at least the {batch_size} of one batch"
+        ...     def load(self, pieces):
+        ...         first = [0, 4, 6]
+        ...         return np.concatenate([first[p.shard] + np.arange(p.first, p.end) for p in pieces])
+        ...     def batch(self, examples, index, seed, epoch):
+        ...         return {"numbers": examples[index]}
+        >>> batches = Batches(Numbers(), batch_size=4, seed=0)
+        >>> len(batches), batches.left_over
+        (2, 1)
+        >>> for batch in batches:
+        ...     print(batch["numbers"], batches.state_dict()["consumed"])
+        tensor([2, 7, 3, 0]) 4
+        tensor([1, 4, 5, 8]) 8
+
+    Two processes share the same batches:
+
+        >>> shares = [Batches(Numbers(), batch_size=4, seed=0, rank=rank, ranks=2) for rank in (0, 1)]
+        >>> [next(iter(share))["numbers"] for share in shares]
+        [tensor([2, 7]), tensor([3, 0])]
 
     Args:
         shards: the dataset.
@@ -75,14 +107,14 @@ class Batches:
         ranks: int = 1,
         workers: int = 0,
     ) -> None:
-        total = sum(shards.counts)
+        total = int(sum(shards.counts))
         if batch_size < 1 or batch_size % ranks or not 0 <= rank < ranks or window < 1 or seed < 0 or workers < 0:
             raise ValueError(
                 f"batch_size {batch_size}, rank {rank} of {ranks}, window {window}, seed {seed}, workers {workers}: "
                 "expected a batch that is shared out equally, and nothing negative"
             )
         if total < batch_size:
-            raise ValueError(f"the dataset has {total} examples, expected at least the {batch_size} of one batch")
+            raise ValueError(shards.too_few(batch_size))
         self._shards, self._workers, self._total = shards, workers, total
         self._order = (batch_size, seed, window)
         self._share = (rank, ranks)
@@ -104,19 +136,39 @@ class Batches:
         """Examples at the end of this epoch that fill no batch; other ones each epoch."""
         return (self._total - self._consumed) % self._order[0]
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Generator[Batch]:
         """What is left of this epoch."""
-        size, seed, window = self._order
-        reading = Reading(self._shards, size, seed, window, self._epoch, self._consumed, *self._share)
-        loader: Any = reading
-        if self._workers:
-            loader = DataLoader(
-                reading, batch_size=None, num_workers=self._workers, multiprocessing_context="spawn", prefetch_factor=4
-            )
-        for batch in loader:
+        yield from self._taken(endless=False)
+        self._epoch, self._consumed = self._epoch + 1, 0
+
+    def for_ever(self) -> Generator[Batch]:
+        """What is left of this epoch and then all epochs after it; workers read on over an epoch's end."""
+        return self._taken(endless=True)
+
+    def _taken(self, *, endless: bool) -> Generator[Batch]:
+        """The batches to come, each counted as consumed before it is handed out."""
+        size = self._order[0]
+        for batch in self._loader(endless=endless):
+            if isinstance(batch, ValueError):
+                raise batch
+            if self._consumed + size > self._total:
+                self._epoch, self._consumed = self._epoch + 1, 0
             self._consumed += size
             yield batch
-        self._epoch, self._consumed = self._epoch + 1, 0
+
+    def _loader(self, *, endless: bool) -> Any:
+        size, seed, window = self._order
+        reading = Reading(self._shards, size, seed, window, self._epoch, self._consumed, *self._share, endless=endless)
+        if not self._workers:
+            return reading
+        return DataLoader(
+            reading,
+            batch_size=None,
+            num_workers=self._workers,
+            multiprocessing_context="spawn",
+            prefetch_factor=4,
+            generator=torch.Generator(),  # it draws a seed for its workers: not from the training's generator
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """How far the training has come."""
@@ -137,17 +189,17 @@ class Batches:
         """
         _, seed, window = self._order
         for name, mine in (("data", self._shards.fingerprint), ("seed", seed), ("window", window)):
-            if state[name] != mine:
+            if state.get(name) != mine:
                 raise ValueError(
-                    f"the state is of a reading with {name} {state[name]}, expected {mine}; give what the training "
+                    f"the state is of a reading with {name} {state.get(name)}, expected {mine}; give what the training "
                     "began with, or begin anew"
                 )
         self._epoch, self._consumed = int(state["epoch"]), int(state["consumed"])
 
 
 @dataclass
-class Reading(IterableDataset[Batch]):
-    """A rank's share of what is left of an epoch; a worker of `DataLoader` takes every so manieth batch of it."""
+class Reading(IterableDataset[Any]):
+    """A rank's share of what is left of an epoch; of several workers of a `DataLoader` each takes its turn."""
 
     shards: Shards
     batch_size: int
@@ -157,23 +209,44 @@ class Reading(IterableDataset[Batch]):
     consumed: int
     rank: int
     ranks: int
+    endless: bool = False
+    """Go on with the epochs after it."""
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | ValueError]:
         info = torch.utils.data.get_worker_info()
-        return self.batches(info.id, info.num_workers) if info else self.batches(0, 1)
+        return _with_error_last(self.batches(info.id, info.num_workers)) if info else self.batches(0, 1)
 
     def batches(self, worker: int, workers: int) -> Iterator[Batch]:
-        """The batches of one worker, in order."""
-        order = EpochOrder(self.shards.counts, self.window, self.seed, self.epoch)
-        held: dict[int, Any] = {}
+        """The batches of one worker, in order: of all batches to come every `workers`-th, from number `worker` on."""
+        epoch, consumed, number = self.epoch, self.consumed, 0
+        while True:
+            order = EpochOrder(self.shards.counts, self.window, self.seed, epoch)
+            whole = (order.total - consumed) // self.batch_size
+            starts = range(consumed, order.total, self.batch_size)[(worker - number) % workers : whole : workers]
+            yield from self._of_epoch(order, epoch, starts)
+            if not self.endless:
+                return
+            epoch, consumed, number = epoch + 1, 0, number + whole
+
+    def _of_epoch(self, order: EpochOrder, epoch: int, starts: Sequence[int]) -> Iterator[Batch]:
+        """This rank's share of the batches that begin at some positions; a window is loaded once."""
         share = self.batch_size // self.ranks
-        whole = (order.total - self.consumed) // self.batch_size
-        for number in range(worker, whole, workers):
-            first = self.consumed + number * self.batch_size + self.rank * share
-            places = order.windows(first, first + share)
-            held = {n: held[n] if n in held else self.shards.load(order.pieces(n)) for n, _ in places}
-            parts = [self.shards.batch(held[n], index, self.seed, self.epoch) for n, index in places]
+        held: dict[int, Any] = {}
+        for start in starts:
+            first = start + self.rank * share
+            windows = order.windows(first, first + share)
+            held = {n: held[n] if n in held else self.shards.load(order.pieces(n)) for n, _ in windows}
+            parts = [self.shards.batch(held[n], index, self.seed, epoch) for n, index in windows]
             yield {
                 name: torch.from_numpy(np.ascontiguousarray(np.concatenate([part[name] for part in parts])))
                 for name in parts[0]
             }
+
+
+def _with_error_last(batches: Iterator[Batch]) -> Iterator[Batch | ValueError]:
+    """The batches, and a complaint about the data as the last item: raised, `DataLoader` would bury its sentence."""
+    try:
+        yield from batches
+    except ValueError as error:
+        error.add_note(f"In a process that reads ahead:\n{traceback.format_exc()}")
+        yield error

@@ -1,8 +1,15 @@
-"""The order of an epoch: which example stands at which place, a function of the seed and the epoch alone.
+"""The order of an epoch: which example stands at which position, a function of the seed and the epoch alone.
 
-Shards come in a new order each epoch, and the row of examples that they make is cut into windows, which are shuffled
-inside. So what stands at a place is known without reading anything before it: a reading may go on from any place,
-and any number of processes can share it without speaking to each other. A window is what a process has in memory.
+Shards come in a new order each epoch, and the sequence of examples that they make is cut into windows, which are
+shuffled inside. So what stands at a position is known without reading anything before it: a reading may go on from any
+position, and any number of processes can share it without speaking to each other. A window is what a process has in
+memory. Shards of one example each make every epoch a permutation of all of them.
+
+    >>> order = EpochOrder([4, 2, 3], window=5, seed=0, epoch=0)
+    >>> order.pieces(0)                          # the first window is made of the third shard and half the first
+    [Piece(shard=2, first=0, end=3), Piece(shard=0, first=0, end=2)]
+    >>> order.windows(3, 7)                      # positions 3 to 6: two of the first window, two of the second
+    [(0, array([2, 0])), (1, array([1, 2]))]
 """
 
 from __future__ import annotations
@@ -15,7 +22,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows of a shard, one after the other."""
+    """Examples `first` to `end` of a shard."""
 
     shard: int
     first: int
@@ -39,29 +46,29 @@ class EpochOrder:
         self.total = int(self._ends[-1]) if len(counts) else 0
 
     def windows(self, first: int, end: int) -> list[tuple[int, np.ndarray]]:
-        """Where the examples of places `first` to `end` are: for each window its number and indices into it."""
-        found = []
+        """Where the examples of positions `first` to `end` are: for each window its number and indices into it."""
+        stretches = []
         while first < end:
             number = first // self._window
             start = number * self._window
             last = min(end - start, self._size(number))
-            found.append((number, self._shuffled(number)[first - start : last]))
+            stretches.append((number, self._shuffled(number)[first - start : last]))
             first = start + last
-        return found
+        return stretches
 
     def pieces(self, number: int) -> list[Piece]:
         """What a window is made of."""
         start = number * self._window
-        end, found = start + self._size(number), []
-        at = int(np.searchsorted(self._ends, start, side="right"))
+        end, pieces = start + self._size(number), []
+        index = int(np.searchsorted(self._ends, start, side="right"))
         while start < end:
-            shard_end = int(self._ends[at])
-            shard_start = int(self._ends[at - 1]) if at else 0
+            shard_end = int(self._ends[index])
+            shard_start = int(self._ends[index - 1]) if index else 0
             stop = min(end, shard_end)
             if stop > start:
-                found.append(Piece(int(self._shards[at]), start - shard_start, stop - shard_start))
-            start, at = stop, at + 1
-        return found
+                pieces.append(Piece(int(self._shards[index]), start - shard_start, stop - shard_start))
+            start, index = stop, index + 1
+        return pieces
 
     def _shuffled(self, number: int) -> np.ndarray:
         if self._last is None or self._last[0] != number:

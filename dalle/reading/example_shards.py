@@ -1,56 +1,37 @@
-"""Shards of examples as a reader wants them: checked, as flat arrays, one caption and one crop drawn of several."""
+"""The examples of a dataset for a training: one caption and one crop drawn of several, the text padded."""
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from dalle.reading.epoch_order import Piece, draws
-from dalle.reading.ragged import Column, Lists, joined
+from dalle.reading.example_files import ExampleFiles, Examples, joined_examples
+from dalle.reading.ragged import Lists
+from dalle.reading.training_manifest import training_manifest
+from dalle.text.padding import padding_tokens
 from dalle.text.tokenizer import Tokenizer
-from schemas.examples import CODES, TEXT_LENGTH
+from schemas.examples import TEXT_LENGTH
 from schemas.folder import Folder
-from schemas.manifest import Counts, fingerprint, is_deduplicated, read_manifest
-from schemas.shards import read_parquet, read_tar
+from schemas.manifest import Counts, fingerprint
 
 _CAPTION, _CROP, _DROPOUT = 1, 2, 3
 """What is drawn of an example each epoch."""
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Some examples: the crops of each, the captions of each, the tokens of each caption."""
-
-    crops: Lists
-    """Values are [crops, n] uint16 codes."""
-    captions: Lists
-    """Values are indices into `tokens`."""
-    tokens: Lists
-    """Values are uint16."""
-    texts: list[list[str]] | None
-    """The captions themselves, where tokens are made anew."""
-    ids: np.ndarray
-    """[rows] int64; of each example in the dataset."""
-
-
 class ExampleShards:
     """The examples of a dataset that `pipelines.encode` left, for `dalle.reading.batches.Batches`.
 
-    Batches have `text_tokens` [B, 256] int64, where place i after the text holds `vocab_size + i`, the paper's
-    padding token of its own for every place, and `image_codes` [B, n] int64.
+    Batches have `text_tokens` [B, 256] int64, padded as `dalle.text.padding` says, and `image_codes` [B, n] int64.
 
     Args:
         folder: a path or an fsspec URL.
         vocabulary, dvae: fingerprints of those that the model is for; None takes any.
         files: which files are read; auto: Parquet where it is there.
-        dropout: share of merges passed over when the drawn caption is made into tokens (0.1 in the paper); needs
-            `tokenizer`.
+        dropout: share of merges passed over when the drawn caption is made into tokens (0.1 in the paper), 0 to 1;
+            needs `tokenizer`.
         tokenizer: that of the dataset's vocabulary.
         allow_undeduplicated: read a dataset that was never cleaned of near-duplicates.
 
@@ -69,167 +50,106 @@ class ExampleShards:
         tokenizer: Tokenizer | None = None,
         allow_undeduplicated: bool = False,
     ) -> None:
-        self._folder = Folder(folder)
-        manifest = training_manifest(self._folder, "examples", allow_undeduplicated=allow_undeduplicated)
-        said = manifest["options"]
-        for name, expected in (("vocabulary", vocabulary), ("dvae", dvae)):
-            if expected is not None and said[name] != expected:
-                raise ValueError(
-                    f"{folder}: was made with the {name} {said[name][:12]}, the model is for {expected[:12]}; run "
-                    f"pipelines.encode with the model's {name}"
-                )
-        if dropout and (tokenizer is None or tokenizer.fingerprint != said["vocabulary"]):
-            raise ValueError(f"{folder}: dropout needs the tokenizer of its vocabulary, {said['vocabulary'][:12]}")
+        manifest = training_manifest(Folder(folder), "examples", allow_undeduplicated=allow_undeduplicated)
+        options = manifest["options"]
+        _check_made_for(folder, options, {"vocabulary": vocabulary, "dvae": dvae})
+        if dropout and (tokenizer is None or tokenizer.fingerprint != options["vocabulary"]):
+            raise ValueError(f"{folder}: dropout needs the tokenizer of its vocabulary, {options['vocabulary'][:12]}")
         if not 0 <= dropout <= 1:
             raise ValueError(f"dropout is {dropout}, expected 0 to 1")
         self.fingerprint = fingerprint(manifest)
-        self.vocabulary, self.dvae = str(said["vocabulary"]), str(said["dvae"])
-        self.vocab_size, self.codes = int(said["vocab_size"]), int(said["codes"])
-        self.image_vocab_size = int(said["image_vocab_size"])
+        self.vocabulary, self.dvae = str(options["vocabulary"]), str(options["dvae"])
+        self.vocab_size, self.codes = int(options["vocab_size"]), int(options["codes"])
+        self.image_vocab_size = int(options["image_vocab_size"])
         self._names = [shard["name"] for shard in manifest["shards"]]
         self.counts = [Counts.of_json(shard["counts"]).kept for shard in manifest["shards"]]
         self._first_ids = np.cumsum([0, *self.counts])
-        self._files, self._dropout, self._tokenizer = files, dropout, tokenizer
-        self._last: tuple[int, Rows] | None = None
+        self._files = ExampleFiles(
+            folder=Folder(folder),
+            vocab_size=self.vocab_size,
+            image_vocab_size=self.image_vocab_size,
+            codes=self.codes,
+            kind=files,
+            with_texts=dropout > 0,
+        )
+        self._dropout, self._tokenizer = dropout, tokenizer
+        self._last_shard: tuple[int, Examples] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_last": None}  # a worker reads its own
+        return self.__dict__ | {"_last_shard": None}  # a worker reads its own
 
-    def load(self, pieces: Sequence[Piece]) -> Rows:
-        """The rows of some pieces, one after the other.
+    def too_few(self, batch_size: int) -> str:
+        """That the dataset does not fill a batch, for an error."""
+        return (
+            f"{self._files.folder}: has {sum(self.counts)} examples, expected at least the {batch_size} of one batch; "
+            "give more, or make --batch_size smaller"
+        )
+
+    def load(self, pieces: Sequence[Piece]) -> Examples:
+        """The examples of some pieces, one after the other.
 
         Raises:
             ValueError: naming shard and row, if a row is broken.
         """
-        parts = [self._part(piece) for piece in pieces]
-        captions = joined([part.captions for part in parts])
-        return Rows(
-            crops=joined([part.crops for part in parts]),
-            captions=Lists(np.arange(captions.starts[-1]), captions.starts),
-            tokens=joined([part.tokens for part in parts]),
-            texts=[text for part in parts for text in part.texts or ()] if self._dropout else None,
-            ids=np.concatenate([part.ids for part in parts]),
-        )
+        return joined_examples([self._shard(piece.shard).part(piece.first, piece.end) for piece in pieces])
 
-    def batch(self, rows: Rows, index: np.ndarray, seed: int, epoch: int) -> dict[str, np.ndarray]:
-        """The examples at some indices."""
-        ids = rows.ids[index]
-        crop = rows.crops.starts[index] + _choose(draws(seed, epoch, ids, _CROP), rows.crops.counts[index])
-        caption = _choose(draws(seed, epoch, ids, _CAPTION), np.maximum(rows.captions.counts[index], 1))
+    def batch(self, examples: Examples, index: np.ndarray, seed: int, epoch: int) -> dict[str, np.ndarray]:
+        """Those at some indices, one crop and one caption of each."""
+        ids, counts = examples.ids[index], examples.captions.counts[index]
+        crop = examples.crops.starts[index] + _choose(draws(seed, epoch, ids, _CROP), examples.crops.counts[index])
+        caption = _choose(draws(seed, epoch, ids, _CAPTION), np.maximum(counts, 1))
         if self._dropout:
-            lists = self._anew(rows, index, caption, draws(seed, epoch, ids, _DROPOUT))
-            which = np.arange(len(index))
+            lists = self._tokens_with_dropout(examples, index, caption, draws(seed, epoch, ids, _DROPOUT))
+            chosen = np.arange(len(index))
         else:
-            lists, which = rows.tokens, rows.captions.starts[index] + caption
+            lists, chosen = examples.tokens, examples.captions.starts[index] + caption
         return {
-            "text_tokens": self._padded(lists, which, rows.captions.counts[index] > 0),
-            "image_codes": rows.crops.values[crop].astype(np.int64),
+            "text_tokens": self._padded(lists, chosen, counts > 0),
+            "image_codes": examples.crops.values[crop].astype(np.int64),
         }
 
-    def _padded(self, lists: Lists, which: np.ndarray, has_text: np.ndarray) -> np.ndarray:
-        place = np.arange(TEXT_LENGTH)
+    def _padded(self, lists: Lists, chosen: np.ndarray, has_text: np.ndarray) -> np.ndarray:
+        """[B, 256] int64: the chosen lists, then padding; of examples without a caption only padding."""
+        padding = padding_tokens(self.vocab_size)
         if not len(lists.values):
-            return np.tile(self.vocab_size + place, (len(which), 1))
-        which = np.minimum(which, len(lists.starts) - 2)
-        start, count = lists.starts[which], np.where(has_text, lists.counts[which], 0)
-        found = lists.values[np.minimum(start[:, None] + place, len(lists.values) - 1)]
-        return np.where(place < count[:, None], found, self.vocab_size + place)
+            return np.tile(padding, (len(chosen), 1))
+        position = np.arange(TEXT_LENGTH)
+        chosen = np.minimum(chosen, len(lists.starts) - 2)
+        start, count = lists.starts[chosen], np.where(has_text, lists.counts[chosen], 0)
+        tokens = lists.values[np.minimum(start[:, None] + position, len(lists.values) - 1)]
+        return np.where(position < count[:, None], tokens, padding)
 
-    def _anew(self, rows: Rows, index: np.ndarray, caption: np.ndarray, seeds: np.ndarray) -> Lists:
-        """Tokens of the drawn captions with dropout."""
-        assert rows.texts is not None
+    def _tokens_with_dropout(
+        self, examples: Examples, index: np.ndarray, caption: np.ndarray, seeds: np.ndarray
+    ) -> Lists:
+        """Tokens of the drawn captions, made anew from their text."""
+        assert examples.texts is not None
         assert self._tokenizer is not None
-        found = []
-        for row, which, seed in zip(index.tolist(), caption.tolist(), seeds.tolist(), strict=True):
-            text = rows.texts[row][which] if rows.texts[row] else ""
+        sequences = []
+        for example, which, seed in zip(index.tolist(), caption.tolist(), seeds.tolist(), strict=True):
+            text = examples.texts[example][which] if examples.texts[example] else ""
             rng = np.random.default_rng(seed)
-            found.append(self._tokenizer.encode_with_dropout(text, self._dropout, rng)[:TEXT_LENGTH])
-        values = np.array([token for tokens in found for token in tokens], np.uint16)
-        return Lists(values, np.cumsum([0, *map(len, found)]))
+            sequences.append(self._tokenizer.encode_with_dropout(text, self._dropout, rng)[:TEXT_LENGTH])
+        values = np.array([token for tokens in sequences for token in tokens], np.uint16)
+        return Lists(values, np.cumsum([0, *map(len, sequences)]))
 
-    def _part(self, piece: Piece) -> Rows:
-        if self._last is None or self._last[0] != piece.shard:
-            self._last = None  # the old one goes before the new one comes
-            self._last = piece.shard, self._shard(piece.shard)
-        rows, first, end = self._last[1], piece.first, piece.end
-        captions = rows.captions.part(first, end)
-        of_tokens = rows.captions.starts[[first, end]]
-        return Rows(
-            crops=rows.crops.part(first, end),
-            captions=captions,
-            tokens=rows.tokens.part(*of_tokens),
-            texts=rows.texts[first:end] if rows.texts is not None else None,
-            ids=rows.ids[first:end],
-        )
+    def _shard(self, number: int) -> Examples:
+        """All examples of a shard; the last one that was read stays in memory."""
+        if self._last_shard is None or self._last_shard[0] != number:
+            self._last_shard = None  # the old one goes before the new one comes
+            ids = np.arange(self._first_ids[number], self._first_ids[number + 1])
+            self._last_shard = number, self._files.read(self._names[number], ids)
+        return self._last_shard[1]
 
-    def _shard(self, number: int) -> Rows:
-        name = self._names[number]
-        tar = self._files == "tar" or (self._files == "auto" and not self._folder.exists(f"{name}.parquet"))
-        file = f"{name}.tar" if tar else f"{name}.parquet"
-        columns = ["text_tokens", "image_codes", *(["captions"] if self._dropout else [])]
-        table = self._of_tar(file) if tar else read_parquet(self._folder, file, columns)
-        rows = self._checked(table, self._folder.path(file), number)
-        if len(rows.ids) != self.counts[number]:
+
+def _check_made_for(folder: str, options: Mapping[str, Any], model: Mapping[str, str | None]) -> None:
+    """Compare what the dataset was made with, from its manifest's options, with what the model is for."""
+    for name, expected in model.items():
+        if expected is not None and options[name] != expected:
             raise ValueError(
-                f"{self._folder.path(file)}: has {len(rows.ids)} rows, the manifest says {self.counts[number]}; "
-                "run pipelines.audit"
+                f"{folder}: was made with the {name} {options[name][:12]}, the model is for {expected[:12]}; run "
+                f"pipelines.encode with the model's {name}"
             )
-        return rows
-
-    def _of_tar(self, file: str) -> pa.Table:
-        rows = []
-        where = self._folder.path(file)
-        with self._folder.open(file) as opened:
-            for key, members in read_tar(opened, where):
-                try:
-                    row = json.loads(members["json"])
-                    codes = np.load(io.BytesIO(members[CODES]), allow_pickle=False)
-                    rows.append({"text_tokens": row["text_tokens"], "captions": row["captions"], "image_codes": codes})
-                except (KeyError, ValueError) as error:
-                    raise ValueError(f"{where}, sample {key}: {error!r}; make the shard again") from None
-        codes = [list(row["image_codes"]) for row in rows]
-        return pa.table(
-            {
-                "text_tokens": pa.array([r["text_tokens"] for r in rows], pa.list_(pa.list_(pa.uint16()))),
-                "image_codes": pa.array(codes, pa.list_(pa.list_(pa.uint16()))),
-                "captions": pa.array([r["captions"] for r in rows], pa.list_(pa.string())),
-            }
-        )
-
-    def _checked(self, table: pa.Table, where: str, number: int) -> Rows:
-        codes = Column(table["image_codes"], "image_codes", where)
-        tokens = Column(table["text_tokens"], "text_tokens", where)
-        for row in np.flatnonzero(np.diff(codes.rows) < 1)[:1]:
-            codes.fail_at_row(int(row), "has no crop, expected one or more")
-        for crop in np.flatnonzero(codes.lists.counts != self.codes)[:1]:
-            codes.fail(int(crop), f"has {codes.lists.counts[crop]} values, expected {self.codes}")
-        for text in np.flatnonzero(tokens.lists.counts > TEXT_LENGTH)[:1]:
-            tokens.fail(int(text), f"has {tokens.lists.counts[text]} values, expected at most {TEXT_LENGTH}")
-        codes.below(self.image_vocab_size, "codes")
-        tokens.below(self.vocab_size, "tokens")
-        first = int(self._first_ids[number])
-        return Rows(
-            crops=Lists(codes.lists.values.reshape(-1, self.codes), codes.rows),
-            captions=Lists(np.arange(tokens.rows[-1]), tokens.rows),
-            tokens=tokens.lists,
-            texts=table["captions"].to_pylist() if self._dropout else None,
-            ids=np.arange(first, first + table.num_rows),
-        )
-
-
-def training_manifest(folder: Folder, table: str, *, allow_undeduplicated: bool) -> dict[str, Any]:
-    """The manifest of a dataset that a training may read.
-
-    Raises:
-        ValueError: if it holds something else, or was never cleaned of near-duplicates.
-    """
-    manifest = read_manifest(folder, table=table)
-    if not allow_undeduplicated and not is_deduplicated(manifest):
-        raise ValueError(
-            f"{folder}: was never cleaned of near-duplicates (no dedup among the jobs behind it); run pipelines.dedup "
-            "first, or say allow_undeduplicated"
-        )
-    return manifest
 
 
 def _choose(draw: np.ndarray, count: np.ndarray) -> np.ndarray:

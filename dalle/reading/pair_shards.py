@@ -8,26 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from dalle.pictures import images
+from dalle.pictures.pixels import Pixels
 from dalle.reading.epoch_order import Piece, draws
-from dalle.reading.example_shards import training_manifest
+from dalle.reading.training_manifest import training_manifest
 from schemas.folder import Folder
 from schemas.manifest import Counts, fingerprint
 from schemas.pair_shards import read_pictures
 
-View = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-"""What is made of a picture, [H, W, 3] uint8, each time it is read; the generator is the example's own."""
+View = Callable[[Pixels, np.random.Generator], Pixels]
+"""What is made of a picture each time it is read; the generator is the example's own."""
 
 _VIEW = 4
 
 
 @dataclass(frozen=True)
-class Pictures:
+class StoredPictures:
     """Some pairs' pictures as they are stored."""
 
     data: list[bytes]
     names: list[str]
     """Shard and sample, for complaints."""
     ids: np.ndarray
+    """[pictures] int64: the number of each in the dataset."""
 
 
 class PairShards:
@@ -51,49 +53,57 @@ class PairShards:
         self.counts = [Counts.of_json(shard["counts"]).kept for shard in manifest["shards"]]
         self._first_ids = np.cumsum([0, *self.counts])
 
-    def load(self, pieces: Sequence[Piece]) -> Pictures:
+    def too_few(self, batch_size: int) -> str:
+        """That the dataset does not fill a batch, for an error."""
+        return (
+            f"{self._folder}: has {sum(self.counts)} pictures, expected at least the {batch_size} of one batch; "
+            "give more, or make --batch_size smaller"
+        )
+
+    def load(self, pieces: Sequence[Piece]) -> StoredPictures:
         """The stored pictures of some pieces, one after the other.
 
         Raises:
             ValueError: if a shard holds fewer than the manifest says.
         """
-        data, names, ids = [], [], []
+        data: list[bytes] = []
+        names: list[str] = []
+        ids: list[int] = []
         for piece in pieces:
-            shard, found = self._names[piece.shard], 0
-            for row, (key, _, picture) in enumerate(read_pictures(self._folder, shard)):
-                if row >= piece.end:
+            shard, before = self._names[piece.shard], len(data)
+            for number, (key, _, picture) in enumerate(read_pictures(self._folder, shard)):
+                if number >= piece.end:
                     break
-                if row >= piece.first:
+                if number >= piece.first:
                     data.append(picture)
                     names.append(f"{self._folder.path(shard)}, sample {key}")
-                    ids.append(int(self._first_ids[piece.shard]) + row)
-                    found += 1
-            if found != piece.end - piece.first:
+                    ids.append(int(self._first_ids[piece.shard]) + number)
+            if len(data) - before != piece.end - piece.first:
                 raise ValueError(
                     f"{self._folder.path(shard)}: has fewer pictures than the {self.counts[piece.shard]} that the "
                     "manifest says; run pipelines.audit"
                 )
-        return Pictures(data, names, np.array(ids, np.int64))
+        return StoredPictures(data, names, np.array(ids, np.int64))
 
-    def batch(self, rows: Pictures, index: np.ndarray, seed: int, epoch: int) -> dict[str, np.ndarray]:
+    def batch(self, examples: StoredPictures, index: np.ndarray, seed: int, epoch: int) -> dict[str, np.ndarray]:
         """The pictures at some indices.
 
         Raises:
             ValueError: naming shard and sample, if one cannot be decoded or has another size than the first.
         """
-        seeds = draws(seed, epoch, rows.ids[index], _VIEW)
-        found: list[np.ndarray] = []
-        for each, own in zip(index.tolist(), seeds.tolist(), strict=True):
+        seeds = draws(seed, epoch, examples.ids[index], _VIEW)
+        pictures: list[Pixels] = []
+        for each, own_seed in zip(index.tolist(), seeds.tolist(), strict=True):
             try:
-                pixels = images.decode(rows.data[each])
+                pixels = images.decode(examples.data[each])
             except images.UndecodableImage as error:
-                raise ValueError(f"{rows.names[each]}: its picture cannot be decoded ({error})") from None
+                raise ValueError(f"{examples.names[each]}: its picture cannot be decoded ({error})") from None
             if self._view is not None:
-                pixels = self._view(pixels, np.random.default_rng(own))
-            if found and pixels.shape != found[0].shape:
+                pixels = self._view(pixels, np.random.default_rng(own_seed))
+            if pictures and pixels.shape != pictures[0].shape:
                 raise ValueError(
-                    f"{rows.names[each]}: its picture is {pixels.shape[1]} x {pixels.shape[0]}, the batch's first is "
-                    f"{found[0].shape[1]} x {found[0].shape[0]}; give a view that makes them alike"
+                    f"{examples.names[each]}: its picture is {pixels.shape[1]} x {pixels.shape[0]}, the batch's first "
+                    f"is {pictures[0].shape[1]} x {pictures[0].shape[0]}; give a view that makes them alike"
                 )
-            found.append(pixels)
-        return {"images": np.stack(found).transpose(0, 3, 1, 2)}
+            pictures.append(pixels)
+        return {"images": np.stack(pictures).transpose(0, 3, 1, 2)}

@@ -44,14 +44,14 @@ class Column:
     Args:
         column: of a shard.
         name: the column's.
-        where: the shard's file.
+        file: path of the shard's file, for errors.
 
     Raises:
         ValueError: naming shard and row, where something is missing or no uint16.
     """
 
-    def __init__(self, column: pa.ChunkedArray, name: str, where: str) -> None:
-        self._name, self._where = name, where
+    def __init__(self, column: pa.ChunkedArray, name: str, file: str) -> None:
+        self._name, self._file = name, file
         rows = column.combine_chunks()
         if rows.null_count:
             self.fail_at_row(int(np.flatnonzero(rows.is_null())[0]), "is missing")
@@ -90,7 +90,7 @@ class Column:
 
     def fail_at_row(self, row: int, what: str) -> NoReturn:
         """Complain of a row."""
-        raise ValueError(f"{self._where}, row {row}: {self._name} {what}; make the shard again with pipelines.encode")
+        raise ValueError(f"{self._file}, row {row}: {self._name} {what}; make the shard again with pipelines.encode")
 
 
 def _starts(array: pa.Array) -> np.ndarray:

@@ -63,7 +63,7 @@ def _styled(say: Phrases, text: str) -> str:
 
 def _lists(say: Phrases) -> str:
     groups = say.sample(1, 2, 2, 3, 4)
-    return f"{say.nouns(groups)} {say.setting() if len(groups) > 1 else say.place(groups[0])}"
+    return f"{say.nouns(groups)} {say.setting() if len(groups) > 1 else say.position(groups[0])}"
 
 
 def _is_picture(say: Phrases) -> str:
@@ -77,20 +77,20 @@ def _shows(say: Phrases) -> str:
 
 def _there_is(say: Phrases) -> str:
     groups = say.sample(1, 2)
-    where = say.place(groups[0]) if len(groups) == 1 else say.setting()
+    where = say.position(groups[0]) if len(groups) == 1 else say.setting()
     return f"there {be(groups[0])} {say.nouns(groups)} {where}"
 
 
 def _stands(say: Phrases) -> str:
     group = say.pick(say.groups)
-    return f"{say.noun(group)} {say.verb(group)} {say.place(group)}"
+    return f"{say.noun(group)} {say.verb(group)} {say.position(group)}"
 
 
 def _is_seen(say: Phrases) -> str:
     group = say.pick(say.groups)
     seen = say.pick(_SEEN)
     seen = seen.replace("is ", "are ") if group.plural else seen
-    return f"{say.noun(group, say.pick(('a', 'the')))} {seen} {say.place(group)}"
+    return f"{say.noun(group, say.pick(('a', 'the')))} {seen} {say.position(group)}"
 
 
 def _relates(say: Phrases) -> str:
@@ -141,7 +141,7 @@ def _setting_first(say: Phrases) -> str:
 
 def _with_background(say: Phrases) -> str:
     groups = say.sample(1, 2, 3)
-    if "against" not in say.background.places:  # it lies below the things, not behind them
+    if "against" not in say.background.prepositions:  # it lies below the things, not behind them
         return f"{say.backdrop()} with {say.nouns(groups)}"
     if say.chance(0.5):
         return f"{say.nouns(groups)} with {say.backdrop()} in the background"
@@ -212,14 +212,14 @@ def _only(say: Phrases) -> str:
     if len(say.groups) > 1:
         return ""
     start = say.pick(("nothing but", f"there {be(group)} only", "just"))
-    return f"{start} {say.noun(group)} {say.place(group)}"
+    return f"{start} {say.noun(group)} {say.position(group)}"
 
 
 def _asks(say: Phrases) -> str:
     group = say.pick(say.groups)
     if say.chance(0.2):
         return f"{say.pick(('who has put', 'who left'))} {say.noun(group)} {say.setting()}?"
-    return f"{say.pick(_ASKS)} {say.noun(group)} {say.place(group)}?"
+    return f"{say.pick(_ASKS)} {say.noun(group)} {say.position(group)}?"
 
 
 _FRAMES: tuple[Callable[[Phrases], str], ...] = (

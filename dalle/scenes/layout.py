@@ -81,7 +81,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class _Group:
-    """Equal things that still want a place."""
+    """Equal things that have no position yet."""
 
     shape: str
     colour: str
@@ -128,7 +128,7 @@ def compose(seed: int, width: int | None = None, height: int | None = None) -> S
         height=height,
         background=background,
         background_colour=background_colour,
-        things=_place(rng, groups, width, height),
+        things=_arrange(rng, groups, width, height),
         seed=seed,
     )
 
@@ -162,10 +162,10 @@ def _choose(rng: np.random.Generator, clashes: Sequence[str]) -> list[_Group]:
     return list(groups.values())
 
 
-def _place(rng: np.random.Generator, groups: list[_Group], width: int, height: int) -> tuple[Thing, ...]:
-    """Places for all, largest first, where there is room; what finds none is left out of the scene."""
+def _arrange(rng: np.random.Generator, groups: list[_Group], width: int, height: int) -> tuple[Thing, ...]:
+    """Positions for all, largest first, where there is room; what finds none is left out of the scene."""
     short = min(width, height)
-    placed: dict[int, list[Thing]] = {}
+    arranged: dict[int, list[Thing]] = {}
     circles: list[Circle] = []
     lone = len(groups) == groups[0].count == 1
     for number in sorted(range(len(groups)), key=lambda k: (-RADII[groups[k].size][1], k)):
@@ -174,7 +174,7 @@ def _place(rng: np.random.Generator, groups: list[_Group], width: int, height: i
         spots = _spots(rng, circles, group.count, radius * short, (width, height))
         circles += [(x, y, radius * short) for x, y in spots]
         tilts = rng.uniform(-SHAPES[group.shape].tilt, SHAPES[group.shape].tilt, len(spots)).tolist()
-        placed[number] = [
+        arranged[number] = [
             Thing(
                 shape=group.shape,
                 colour=group.colour,
@@ -186,13 +186,13 @@ def _place(rng: np.random.Generator, groups: list[_Group], width: int, height: i
             )
             for (x, y), tilt in zip(spots, tilts, strict=True)
         ]
-    return tuple(thing for number in range(len(groups)) for thing in placed[number])
+    return tuple(thing for number in range(len(groups)) for thing in arranged[number])
 
 
 def _spots(
     rng: np.random.Generator, circles: list[Circle], count: int, radius: float, size: tuple[int, int]
 ) -> list[tuple[float, float]]:
-    """Up to `count` centres in pixels for circles of this radius, clear of one another and of those given."""
+    """Up to `count` centres in pixels for circles of this radius, clear of one another and of these."""
     width, height = size
     margin, clear = 1.08 * radius, 1.06 * radius
     if count > 1 and rng.random() < 0.5:  # in a row

@@ -12,17 +12,17 @@ def _tree(rng: np.random.Generator) -> list[Layer]:
             at((0, y), (0.34 + k * w, y + 0.72), (-0.34 - k * w, y + 0.72)) for k, y in enumerate((-1, -0.6, -0.2))
         ]
         return [trunk, *(layer("body", tier) for tier in tiers[::-1])]
-    places = ((-0.42, 0.02), (0.42, 0.02), (-0.26, -0.5), (0.26, -0.5), (0, -0.2))
-    return [trunk, layer("body", *(ellipse(x, y, *rng.uniform(0.38, 0.5, 2)) for x, y in places))]
+    centres = ((-0.42, 0.02), (0.42, 0.02), (-0.26, -0.5), (0.26, -0.5), (0, -0.2))
+    return [trunk, layer("body", *(ellipse(x, y, *rng.uniform(0.38, 0.5, 2)) for x, y in centres))]
 
 
 def _flower(rng: np.random.Generator) -> list[Layer]:
     count, turn = int(rng.integers(5, 9)), rng.uniform(0, 60)
     angles = turn + np.arange(count) * 360 / count
-    places = [(0.33 * np.cos(np.radians(a)), 0.33 * np.sin(np.radians(a)) - 0.38, a) for a in angles]
+    petals = [(0.33 * np.cos(np.radians(a)), 0.33 * np.sin(np.radians(a)) - 0.38, a) for a in angles]
     return [
         layer("stem", box(-0.04, -0.3, 0.04, 0.98), ellipse(0.24, 0.6, 0.26, 0.1, turn=-30)),
-        layer("body", *(ellipse(x, y, 0.29, 0.95 / count, turn=a) for x, y, a in places)),
+        layer("body", *(ellipse(x, y, 0.29, 0.95 / count, turn=a) for x, y, a in petals)),
         layer("core", ellipse(0, -0.38, 0.18, 0.18)),
     ]
 

@@ -43,10 +43,10 @@ def _night(rng: np.random.Generator, height: int, width: int, rgb: Rgb) -> np.nd
     sky = ramp(mist + 0.5 * slope(rng, height, width), (4, 5, 16), (14, 18, 48), rgb)
     side = min(height, width) / 512
     count = int(rng.integers(120, 320) * max(1.0, height * width / min(height, width) ** 2))
-    places = (rng.random((count, 2)) * (width, height) * 16).astype(int).tolist()
+    stars = (rng.random((count, 2)) * (width, height) * 16).astype(int).tolist()
     glow = rng.uniform(90, 255, count).astype(int).tolist()
     sizes = ((0.5 + 1.7 * rng.random(count) ** 4) * max(side, 0.5) * 16).astype(int).tolist()
-    for (x, y), light, size in zip(places, glow, sizes, strict=True):
+    for (x, y), light, size in zip(stars, glow, sizes, strict=True):
         cv2.circle(sky, (x, y), size, (light, light, min(255, light + 20)), -1, cv2.LINE_AA, 4)
     return sky
 
@@ -131,60 +131,60 @@ OUTDOORS: dict[str, Background] = {
         paint=_sky,
         rgb=(90, 150, 226),
         names=("a blue sky", "the blue sky", "a cloudy sky"),
-        places=("in", "against", "under"),
+        prepositions=("in", "against", "under"),
         clashes=("cloud", "white", "blue", "turquoise"),
     ),
     "sunset": Background(
         paint=_sunset,
         names=("the sky at sunset", "the evening sky", "the orange sky of a sunset"),
-        places=("in", "against", "under"),
+        prepositions=("in", "against", "under"),
         clashes=("sun", "orange", "yellow", "pink"),
     ),
     "night": Background(
         paint=_night,
         rgb=(44, 48, 110),
         names=("the night sky", "a starry sky", "a dark sky full of stars"),
-        places=("in", "against", "under"),
+        prepositions=("in", "against", "under"),
         clashes=("star", "sun", "black", "blue", "purple", "brown"),
     ),
     "water": Background(
         paint=_water,
         rgb=(40, 120, 180),
         names=("the water", "the blue sea", "the waves", "a lake with small waves"),
-        places=("on", "over"),
+        prepositions=("on", "over"),
         clashes=("drop", "blue", "turquoise"),
     ),
     "sand": Background(
         paint=_sand,
         rgb=(214, 184, 132),
         names=("the sand", "a sandy beach", "the beach"),
-        places=("on",),
+        prepositions=("on",),
         clashes=("yellow", "orange", "brown"),
     ),
     "snow": Background(
         paint=_snow,
         names=("the snow", "the fresh snow", "a field of snow"),
-        places=("on", "in"),
+        prepositions=("on", "in"),
         clashes=("white", "grey"),
     ),
     "grass": Background(
         paint=_grass,
         rgb=(84, 150, 50),
         names=("the grass", "the green grass", "the grass of a meadow"),
-        places=("on", "in"),
+        prepositions=("on", "in"),
         clashes=("green", "leaf", "turquoise"),
     ),
     "hills": Background(
         paint=_hills,
         rgb=(110, 170, 70),
         names=("green hills under a blue sky", "a landscape with green hills", "green hills and a blue sky"),
-        places=("in front of", "against"),
+        prepositions=("in front of", "against"),
         clashes=("green", "blue", "cloud", "turquoise", "white"),
     ),
     "leaves": Background(
         paint=_leaves,
         names=("the fallen leaves", "a carpet of autumn leaves", "leaves that have fallen in autumn"),
-        places=("on",),
+        prepositions=("on",),
         clashes=("leaf", "orange", "brown", "yellow", "red"),
     ),
 }

@@ -114,9 +114,9 @@ class Phrases:
 
     def setting(self) -> str:
         """`on a wooden floor`, `in front of a red brick wall`."""
-        return f"{self.pick(self.background.places)} {self.backdrop()}"
+        return f"{self.pick(self.background.prepositions)} {self.backdrop()}"
 
-    def place(self, group: Group) -> str:
+    def position(self, group: Group) -> str:
         """The part of the picture a group is in, or what it is set against, or both."""
         part = claims.part(group)
         if not part or self.chance(0.4):

@@ -25,9 +25,9 @@ class Background:
     paint: Callable[[np.random.Generator, int, int, Rgb], np.ndarray]
     """(random stream, height, width, colour) to [height, width, 3] uint8; sizes follow the shorter side."""
     names: tuple[str, ...]
-    """Noun phrases; `{}` is the place of the colour."""
-    places: tuple[str, ...]
-    """Prepositions with which things are put there."""
+    """Noun phrases; `{}` stands for the colour."""
+    prepositions: tuple[str, ...]
+    """With which things are put there: `on`, `in front of`."""
     colours: tuple[str, ...] = ()
     """Colours it comes in; none where the kind itself says the colour, which then is `rgb`."""
     rgb: Rgb = (128.0, 128.0, 128.0)
@@ -69,8 +69,8 @@ def fractal(
 
 def ramp(field: Field, *stops: Rgb) -> np.ndarray:
     """Colours for a field: its -1 takes the first stop, +1 the last."""
-    places = np.linspace(0, 255, len(stops))
-    table = np.stack([np.interp(np.arange(256), places, [s[c] for s in stops]) for c in range(3)], axis=1)
+    levels = np.linspace(0, 255, len(stops))
+    table = np.stack([np.interp(np.arange(256), levels, [s[c] for s in stops]) for c in range(3)], axis=1)
     index = cv2.addWeighted(field, 127.5, field, 0, 127.5, dtype=cv2.CV_8U)
     return cv2.applyColorMap(index, np.clip(table, 0, 255).astype(np.uint8).reshape(256, 1, 3))
 

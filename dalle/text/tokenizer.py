@@ -1,11 +1,16 @@
 """Captions to text tokens and back: byte-level BPE on lower-cased text (Ramesh et al. 2021, §2.2).
 
-    tokenizer = load()
-    tokenizer.encode("A red boat.")                       # [65, 1209, 3401, 14]
-    tokenizer.decode(tokenizer.encode("A red boat."))     # "a red boat."
+    >>> tokenizer = load()
+    >>> tokens = tokenizer.encode("A red boat on the lake.")
+    >>> tokens
+    [64, 530, 751, 281, 271, 1396, 13]
+    >>> tokenizer.decode(tokens)
+    'a red boat on the lake.'
+    >>> tokenizer.encode_with_dropout("A red boat on the lake.", 0.5, np.random.default_rng(0))
+    [64, 359, 68, 67, 263, 78, 274, 281, 220, 83, 261, 1396, 13]
 
 The file is the JSON of the Hugging Face `tokenizers` library, which reads it as it is; lower-casing is part of it.
-Tokens are entries of the vocabulary only: what fills up a text of fewer than 256 tokens is the reader's business.
+Tokens are entries of the vocabulary only; `dalle.text.padding` fills up a text of fewer than 256.
 """
 
 from __future__ import annotations
@@ -67,8 +72,8 @@ class Tokenizer:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of entries and merges: the same for the same tokens, however the JSON is laid out."""
-        said = json.dumps([self._entries, self._pairs], sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()
+        content = json.dumps([self._entries, self._pairs], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def lower(self, text: str) -> str:
         """The text as it comes back from `decode`."""
@@ -80,8 +85,8 @@ class Tokenizer:
 
     def encode_captions(self, captions: Sequence[str]) -> tuple[list[list[int]], int]:
         """The first 256 tokens of each caption, and how many captions were cut."""
-        found = [each.ids for each in self._library.encode_batch_fast(list(captions), add_special_tokens=False)]
-        return [ids[:TEXT_LENGTH] for ids in found], sum(len(ids) > TEXT_LENGTH for ids in found)
+        encoded = [each.ids for each in self._library.encode_batch_fast(list(captions), add_special_tokens=False)]
+        return [tokens[:TEXT_LENGTH] for tokens in encoded], sum(len(tokens) > TEXT_LENGTH for tokens in encoded)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text; a character that was cut in the middle becomes U+FFFD."""
@@ -106,13 +111,13 @@ class Tokenizer:
         pieces = list(word)
         while True:
             pairs = enumerate(itertools.pairwise(pieces))
-            found = [(rank, i) for i, pair in pairs if (rank := self._ranks.get(pair)) is not None]
-            if dropout and found:
-                kept = rng.random(len(found)) >= dropout
-                found = [candidate for candidate, keep in zip(found, kept, strict=True) if keep]
-            if not found:
+            merges = [(rank, i) for i, pair in pairs if (rank := self._ranks.get(pair)) is not None]
+            if dropout and merges:
+                kept = rng.random(len(merges)) >= dropout
+                merges = [merge for merge, keep in zip(merges, kept, strict=True) if keep]
+            if not merges:
                 return pieces
-            _, i = min(found)
+            _, i = min(merges)
             pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
 
 
@@ -135,6 +140,10 @@ def train(captions: Iterable[str], vocab_size: int = TEXT_VOCABULARY) -> Tokeniz
 
     The same captions give the same bytes, in any order. Where they give fewer merges than asked for, the vocabulary
     is smaller.
+
+        >>> learnt = train(["a red boat", "a red ball"] * 2, vocab_size=260)    # 256 bytes and four merges
+        >>> [learnt.decode([token]) for token in learnt.encode("a red boat")]
+        ['a', ' red', ' b', 'o', 'a', 't']
 
     Raises:
         ValueError: if not even the 256 bytes have room.

@@ -1,14 +1,16 @@
 """Where a training stands, on disk: written in one piece or not at all, read without running anything.
 
 A checkpoint is one safetensors file, `00012000.safetensors`: the tensors of any tree of dicts, lists and numbers by
-their place in it, and the rest of the tree as JSON in the file's header.
+their path in it, and the rest of the tree as JSON in the file's header.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
 
     Args:
         folder: made if need be.
-        step: how many updates are done.
+        step: how many steps are done.
         tree: dicts, lists, tuples, strings, numbers, None and tensors; keys are strings or whole numbers.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,14 +39,14 @@ def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
     rest = json.dumps(_split(tree, "", tensors))
     with whole_file(path) as unfinished:
         safetensors.torch.save_file(tensors, unfinished, {"tree": rest})
-    for old in list(_all(folder))[:-KEEP]:
+    for old in _all(folder)[:-KEEP]:
         old.unlink()
     return path
 
 
 def latest(folder: Path) -> Path | None:
-    """The checkpoint of the most updates, if there is one."""
-    return max(_all(folder), default=None)
+    """The checkpoint of the most steps, if there is one."""
+    return next(reversed(_all(folder)), None)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -53,12 +55,46 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the file is no checkpoint.
     """
+    with _complaining_of(str(path)), safetensors.safe_open(path, "pt") as file:
+        return _join(_tree(file.metadata()), {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+
+
+def loads(content: bytes, name: str) -> dict[str, Any]:
+    """The tree in a checkpoint's bytes, as another process sends them.
+
+    Args:
+        content: of the file.
+        name: of the file, for complaints.
+
+    Raises:
+        ValueError: if it is no checkpoint.
+    """
+    with _complaining_of(name):
+        (size,) = struct.unpack_from("<Q", content)
+        header = json.loads(content[8 : 8 + size])
+        return _join(_tree(header["__metadata__"]), safetensors.torch.load(content))
+
+
+def outline(path: Path) -> dict[str, Any]:
+    """The tree of a checkpoint with None in place of its tensors, whose numbers are not read.
+
+    Raises:
+        ValueError: if the file is no checkpoint.
+    """
+    with _complaining_of(str(path)), safetensors.safe_open(path, "pt") as file:
+        return _join(_tree(file.metadata()), dict.fromkeys(file.keys()))
+
+
+@contextlib.contextmanager
+def _complaining_of(name: str) -> Iterator[None]:
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            rest = json.loads((file.metadata() or {})["tree"])
-            return _join(rest, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: is no checkpoint of ours ({error!r}); delete it to go on from another") from None
+        yield
+    except (safetensors.SafetensorError, struct.error, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name}: is no checkpoint of ours ({error!r}); delete it to go on from another") from None
+
+
+def _tree(metadata: Mapping[str, str] | None) -> Any:
+    return json.loads((metadata or {})["tree"])
 
 
 def like(value: Tensor, model: Tensor) -> Tensor:
@@ -66,25 +102,27 @@ def like(value: Tensor, model: Tensor) -> Tensor:
     return torch.empty_like(model, dtype=value.dtype).copy_(value)
 
 
-def _all(folder: Path) -> Iterator[Path]:
-    return iter(sorted(path for path in folder.glob("*.safetensors") if re.fullmatch(r"\d{8,}", path.stem)))
+def _all(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, by their steps."""
+    paths = [path for path in folder.glob("*.safetensors") if re.fullmatch(r"\d{8,}", path.stem)]
+    return sorted(paths, key=lambda path: int(path.stem))
 
 
-def _split(node: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+def _split(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """The tree as JSON, with its tensors taken out and named."""
     if isinstance(node, Tensor):
-        tensors[place] = node.detach().cpu().clone(memory_format=torch.contiguous_format)
-        return {"tensor": place}
+        tensors[path] = node.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return {"tensor": path}
     if isinstance(node, dict):
-        return {"dict": [[key, _split(value, f"{place}/{key}", tensors)] for key, value in node.items()]}
+        return {"dict": [[key, _split(value, f"{path}/{key}", tensors)] for key, value in node.items()]}
     if isinstance(node, (list, tuple)):
-        return [_split(value, f"{place}/{index}", tensors) for index, value in enumerate(node)]
+        return [_split(value, f"{path}/{index}", tensors) for index, value in enumerate(node)]
     if node is None or isinstance(node, (str, bool, int, float)):
         return node
-    raise TypeError(f"{place} is a {type(node).__name__}, expected a tensor, a number, a string or a tree of them")
+    raise TypeError(f"{path} is a {type(node).__name__}, expected a tensor, a number, a string or a tree of them")
 
 
-def _join(node: Any, tensors: dict[str, Tensor]) -> Any:
+def _join(node: Any, tensors: Mapping[str, Tensor | None]) -> Any:
     if isinstance(node, list):
         return [_join(value, tensors) for value in node]
     if not isinstance(node, dict):

@@ -1,88 +1,108 @@
-"""What the trainings share: schedules, averaged weights, number formats, processes, and the log of a run."""
+"""The optimizer's step: number formats, gradient clipping, AdamW that decays matrices only, the learning rate."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
-import math
-import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
-from torch.utils.tensorboard import SummaryWriter
 
 from dalle.training.checkpoint import like
+from dalle.training.schedules import LearningRate
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cosine:
-    """A quantity that goes from one value to another along half a cosine, and stays there."""
+class OptimizerOptions:
+    """How the weights follow the gradients."""
 
-    first: float
-    last: float
-    updates: int
-    """How long it takes."""
+    learning_rate: float = 1e-3
+    """Learning rate of AdamW at its peak, above 0."""
+    min_learning_rate: float = 0.0
+    """Learning rate at the end of the decay, 0 or more."""
+    decay_steps: int = 0
+    """Steps over which the learning rate falls along half a cosine; 0 keeps it at its peak."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate first rises from 0."""
+    weight_decay: float = 0.0
+    """Weight decay of AdamW on matrices and convolution kernels; gains, norms and biases are not decayed."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of AdamW's first and second moments, each from 0 to below 1."""
+    grad_clip: float = 0.0
+    """Largest norm of all gradients together; longer ones are scaled down to it. 0 does not clip."""
+    precision: Precision = "auto"
+    """Number format of the layers under autocast; auto is float16 with loss scaling on CUDA, bfloat16 elsewhere."""
 
-    def __call__(self, update: int) -> float:
-        """Its value at an update, counted from 0."""
-        if update >= self.updates:
-            return self.last
-        return self.last + (self.first - self.last) * 0.5 * (1 + math.cos(math.pi * update / self.updates))
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        if self.learning_rate <= 0:
+            raise ValueError(f"--learning_rate {self.learning_rate:g}: expected a number above 0")
+        for name in ("min_learning_rate", "decay_steps", "warmup_steps", "weight_decay", "grad_clip"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name} {getattr(self, name):g}: expected 0 or more")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"--betas {self.betas[0]:g} {self.betas[1]:g}: expected numbers from 0 to below 1")
 
-
-class Average:
-    """The running average of a network's weights (EMA), which is what is used in the end."""
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self._network, self._decay = network, decay
-        self._average = {name: value.detach().float().clone() for name, value in network.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Take in the weights of now: average = decay * average + (1 - decay) * weights."""
-        weights = [value.float() for value in self._network.state_dict().values()]
-        torch._foreach_lerp_(list(self._average.values()), weights, 1 - self._decay)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The averaged weights by name."""
-        return self._average
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from these."""
-        self._average = {name: like(state[name], value) for name, value in self._average.items()}
-
-    @contextlib.contextmanager
-    def in_place(self) -> Iterator[None]:
-        """The network with the averaged weights inside the block, with its own after it."""
-        own = {name: value.clone() for name, value in self._network.state_dict().items()}
-        self._network.load_state_dict(self._average)
-        try:
-            yield
-        finally:
-            self._network.load_state_dict(own)
+    def schedule(self) -> LearningRate:
+        """The learning rate of every step."""
+        return LearningRate(
+            peak=self.learning_rate,
+            least=self.min_learning_rate,
+            decay_steps=self.decay_steps,
+            warmup_steps=self.warmup_steps,
+        )
 
 
-class Stepper:
-    """Forward passes in 16 bits, one loss scale for all gradients where float16 needs it, and the optimiser's step."""
+def adamw(network: nn.Module, options: OptimizerOptions) -> torch.optim.AdamW:
+    """AdamW over a network's weights: matrices and kernels are decayed; gains, norms and biases, one a channel, not."""
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for value in network.parameters():
+        groups[value.ndim > 1 and value.shape[1:].numel() > 1].append(value)
+    return torch.optim.AdamW(
+        [
+            {"params": groups[True], "weight_decay": options.weight_decay},
+            {"params": groups[False], "weight_decay": 0.0},
+        ],
+        lr=options.learning_rate,
+        betas=options.betas,
+        eps=1e-8,
+        fused=True,
+    )
 
-    def __init__(self, optimiser: torch.optim.Optimizer, precision: Precision, device: torch.device) -> None:
-        if precision == "auto":
-            precision = "float16" if device.type == "cuda" else "bfloat16"
-        if precision == "float16" and device.type != "cuda":
-            raise ValueError(f"float16 is for CUDA, the device is {device}; use bfloat16 or float32")
-        self._optimiser, self._device = optimiser, device
-        self._dtype = getattr(torch, precision)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+
+def precision_on(device: torch.device, precision: Precision) -> torch.dtype:
+    """The number format that layers compute in.
+
+    Raises:
+        ValueError: if it is for another device.
+    """
+    if precision == "auto":
+        precision = "float16" if device.type == "cuda" else "bfloat16"
+    if precision == "float16" and device.type != "cuda":
+        raise ValueError(f"float16 is for CUDA, the device is {device}; use --precision bfloat16 or float32")
+    return getattr(torch, precision)
+
+
+class OptimizerStep:
+    """Forward passes in 16 bits, one loss scale for all gradients where float16 needs it, and the step of AdamW.
+
+    Args:
+        network: on its device.
+        options: learning rate, decay, clipping, number format.
+        device: where it computes.
+    """
+
+    def __init__(self, network: nn.Module, options: OptimizerOptions, device: torch.device) -> None:
+        self._device, self._clip = device, options.grad_clip
+        self._dtype = precision_on(device, options.precision)
+        self._schedule = options.schedule()
+        self._optimizer = adamw(network, options)
+        self._parameters = [value for group in self._optimizer.param_groups for value in group["params"]]
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """The block inside which layers choose the shorter format."""
@@ -92,161 +112,36 @@ class Stepper:
         """Add to the gradients."""
         self._scaler.scale(loss).backward()
 
-    def clip(self, longest: float) -> None:
-        """Shorten the gradients, all together, to this length if they are longer."""
-        self._scaler.unscale_(self._optimiser)
-        every = [value for group in self._optimiser.param_groups for value in group["params"]]
-        torch.nn.utils.clip_grad_norm_(every, longest)
+    def __call__(self, step: int) -> float:
+        """Change the weights, unless a gradient overflowed, and forget the gradients; gives the learning rate.
 
-    def step(self, step_size: float) -> None:
-        """Update the weights, unless a gradient overflowed, and forget the gradients."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = step_size
-        self._scaler.step(self._optimiser)
+        Args:
+            step: how many were done before.
+        """
+        rate = self._schedule(step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        if self._clip:
+            self._scaler.unscale_(self._optimizer)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
+        self._scaler.step(self._optimizer)
         self._scaler.update()
-        self._optimiser.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad(set_to_none=True)
+        return rate
 
     def state_dict(self) -> dict[str, Any]:
-        """Of the optimiser and the loss scale."""
-        return {"optimiser": self._optimiser.state_dict(), "scaler": self._scaler.state_dict()}
+        """Of the optimizer and the loss scale."""
+        return {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
-        self._optimiser.load_state_dict(state["optimiser"])
-        for parameter, moments in self._optimiser.state.items():
+        """Go on from there, with the weight decay and betas of the options of now."""
+        options = [{name: group[name] for name in ("weight_decay", "betas")} for group in self._optimizer.param_groups]
+        self._optimizer.load_state_dict(state["optimizer"])
+        for group, kept in zip(self._optimizer.param_groups, options, strict=True):
+            group.update(kept)
+        for parameter, moments in self._optimizer.state.items():
             for name, value in moments.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     moments[name] = like(value, parameter)
         if state["scaler"]:
             self._scaler.load_state_dict(dict(state["scaler"]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ranks:
-    """This process among those that train together."""
-
-    rank: int
-    count: int
-    device: torch.device
-
-    @property
-    def first(self) -> bool:
-        """Whether it is the one that writes."""
-        return self.rank == 0
-
-    def mean(self, values: Tensor) -> Tensor:
-        """The mean over all processes."""
-        if self.count > 1:
-            dist.all_reduce(values)
-        return values / self.count
-
-    def share(self, total: int, what: str) -> int:
-        """How many of so many are each process's own.
-
-        Raises:
-            ValueError: if they cannot be shared out equally.
-        """
-        if total % self.count:
-            raise ValueError(f"{what} is {total}, expected a multiple of the {self.count} processes")
-        return total // self.count
-
-
-def device_of(device: str) -> torch.device:
-    """Where this process computes: `cpu`, `cuda` (its own of the GPUs), or `auto`, a GPU if there is one.
-
-    Raises:
-        ValueError: if torch knows no such device, or finds no GPU.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"--device {device}: torch finds no GPU here; use --device cpu")
-    try:
-        return torch.device(device, int(os.environ.get("LOCAL_RANK", 0))) if device == "cuda" else torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"--device {device}: torch knows no such device; use auto, cpu or cuda") from None
-
-
-@contextlib.contextmanager
-def joined(device: str = "auto") -> Iterator[Ranks]:
-    """The processes that `torchrun` started, or this one alone."""
-    where = device_of(device)
-    if "WORLD_SIZE" not in os.environ:
-        yield Ranks(rank=0, count=1, device=where)
-        return
-    if where.type == "cuda":
-        torch.cuda.set_device(where)
-    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
-    try:
-        yield Ranks(rank=dist.get_rank(), count=dist.get_world_size(), device=where)
-        dist.barrier()  # a process that leaves early tears down what another may still be reading from
-    finally:
-        dist.destroy_process_group()
-
-
-def speak() -> None:
-    """Print what the modules of this package have to say, such as what an epoch leaves over, among a job's output."""
-    ours = logging.getLogger("dalle")
-    ours.setLevel(logging.INFO)
-    if not ours.handlers:
-        ours.addHandler(_Printed())
-
-
-class _Printed(logging.Handler):
-    """On what is standard output now, as `print` does; a test may have changed it since the handler was made."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(f"  {record.getMessage()}", file=sys.stdout, flush=True)
-
-
-def seed_everything(seed: int) -> None:
-    """Make the global generators start from a seed: initial weights are drawn from them, and nothing after."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-
-
-class Log:
-    """A run's figures, as lines of `log.jsonl` and in TensorBoard's files beside it."""
-
-    def __init__(self, folder: Path, resumed_at: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / "log.jsonl"
-        self._forget_after(resumed_at)
-        self._file = self._path.open("a")
-        self._board = SummaryWriter(folder / "tensorboard", purge_step=resumed_at + 1)
-
-    def _forget_after(self, step: int) -> None:
-        """Drop what an interrupted run wrote after its last checkpoint: it is about to happen again."""
-        if self._path.exists():
-            kept = [line for line in self._path.read_text().splitlines() if _step_of(line) <= step]
-            self._path.write_text("".join(line + "\n" for line in kept))
-
-    def figures(self, step: int, values: Mapping[str, float]) -> None:
-        """One line; `step` is how many updates are done."""
-        self._file.write(json.dumps({"step": step, **{name: float(f"{v:.6g}") for name, v in values.items()}}) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
-
-    def pictures(self, step: int, name: str, images: Tensor) -> None:
-        """[B, 3, H, W] float in [0, 1]."""
-        self._board.add_images(name, images.float().cpu().numpy(), step)
-
-    def close(self) -> None:
-        """Write out what is still held."""
-        self._file.close()
-        self._board.close()
-
-
-def _step_of(line: str) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return 2**62  # cut short by a kill
-
-
-def perplexity(counts: Iterable[int] | Tensor) -> float:
-    """How many codes are used, were all used alike: the exponential of the entropy of the counts."""
-    shares = torch.as_tensor(counts).double()
-    shares = shares / shares.sum()
-    return float(torch.special.entr(shares).sum().exp())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dalle import dvae
+from dalle.detectors.builtin import WEIGHTS
 from tests.conftest import ROOT, Job, run_job
 
 JOBS = ("ingest", "dedup", "encode")
@@ -69,12 +70,12 @@ def check_and_learn(place: Path) -> None:
 
 def _detector() -> tuple[str, ...]:
     """The default, where its weights come with the package."""
-    there = (Path(dvae.__file__).parent / "weights/detector.safetensors").exists()
+    there = WEIGHTS.exists()
     return () if there else ("--detector", "phash")
 
 
 def _encoder() -> str:
-    there = (Path(dvae.__file__).parent / "weights/dvae.safetensors").exists()
+    there = dvae.BUILTIN.exists()
     return "builtin" if there else "tests.own_encoder:Greys"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import pickle
 import re
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from dalle.reading.batches import Batch, Batches, Reading
 from dalle.reading.epoch_order import EpochOrder, draws
 from dalle.reading.example_shards import ExampleShards
 from dalle.reading.pair_shards import PairShards
+from dalle.text.padding import is_text
 from tests.examples import CODES, WORDS, example_rows, write_dataset, write_pictures
 
 COUNTS = (9, 4, 0, 13, 1, 6)
@@ -53,18 +55,18 @@ def merged(ranks: list[list[Batch]]) -> list[Batch]:
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=8), st.integers(1, 20), st.integers(0, 9), st.integers(0, 3))
 def test_an_epoch_is_a_permutation(counts: list[int], window: int, seed: int, epoch: int) -> None:
-    """Every example of every shard once, whatever the shards and the window; pieces and places agree."""
+    """Every example of every shard once, whatever the shards and the window; pieces and positions agree."""
     order = EpochOrder(counts, window, seed, epoch)
-    found = []
+    seen = []
     for number, index in order.windows(0, order.total):
         rows = [(piece.shard, row) for piece in order.pieces(number) for row in range(piece.first, piece.end)]
         assert len(rows) == len(index)
-        found += [rows[i] for i in index]
-    assert [(shard, row) for shard, n in enumerate(counts) for row in range(n)] == sorted(found)
+        seen += [rows[i] for i in index]
+    assert [(shard, row) for shard, n in enumerate(counts) for row in range(n)] == sorted(seen)
 
 
 @given(st.integers(1, 40), st.integers(0, 5), st.integers(0, 32), st.integers(1, 32))
-def test_places_do_not_depend_on_what_was_read_before(window: int, seed: int, first: int, size: int) -> None:
+def test_positions_do_not_depend_on_what_was_read_before(window: int, seed: int, first: int, size: int) -> None:
     """Any stretch of an epoch is what a reading of all of it has there."""
     order = EpochOrder(COUNTS, window, seed, 1)
     end = min(TOTAL, first + size)
@@ -84,20 +86,20 @@ def test_ranks_workers_and_interruptions_change_nothing(
     """Two epochs in one go are two epochs with any ranks and workers, interrupted and resumed with others."""
     alone = Batches(shards, batch_size=12, seed=5, window=window)
     expected = [*alone, *alone]
-    state, found = Batches(shards, batch_size=12, seed=5, window=window).state_dict(), []
+    state, seen = Batches(shards, batch_size=12, seed=5, window=window).state_dict(), []
     for taken, ranks_now in [*stops, (99, ranks)]:
-        if len(found) == len(expected):
+        if len(seen) == len(expected):
             break
         everyone = []
         for rank in range(ranks_now):
             mine = Batches(shards, batch_size=12, seed=5, window=window, rank=rank, ranks=ranks_now)
             mine.load_state_dict(state)
-            everyone.append((mine, list(took(mine, min(taken, len(expected) - len(found)), workers))))
+            everyone.append((mine, list(took(mine, min(taken, len(expected) - len(seen)), workers))))
         states = [mine.state_dict() for mine, _ in everyone]
         assert all(each == states[0] for each in states)
         state = states[0]
-        found += merged([batches for _, batches in everyone])
-    assert same(expected, found)
+        seen += merged([batches for _, batches in everyone])
+    assert same(expected, seen)
 
 
 def took(batches: Batches, count: int, workers: int) -> Iterator[Batch]:
@@ -119,6 +121,19 @@ def took(batches: Batches, count: int, workers: int) -> Iterator[Batch]:
             assert None is next(ours, None)
 
 
+@given(st.integers(1, 5), st.integers(1, TOTAL), st.integers(0, TOTAL))
+def test_workers_take_turns_over_the_ends_of_epochs(
+    shards: ExampleShards, workers: int, batch_size: int, consumed: int
+) -> None:
+    """Read for ever, what each worker has in its turn is what one epoch after the other has."""
+    batches = Batches(shards, batch_size=batch_size, seed=5)
+    batches.load_state_dict(batches.state_dict() | {"consumed": consumed})
+    expected = [batch for _ in range(4) for batch in batches][:12]
+    reading = Reading(shards, batch_size, 5, 16_384, 0, consumed, 0, 1, endless=True)
+    turns = itertools.cycle([reading.batches(worker, workers) for worker in range(workers)])
+    assert same(expected, [next(worker) for worker, _ in zip(turns, expected, strict=False)])
+
+
 def test_no_example_twice_and_the_rest_is_said(shards: ExampleShards, caplog: pytest.LogCaptureFixture) -> None:
     """33 examples in batches of 12: 24 in an epoch, 9 left over; other orders and other leftovers each epoch."""
     with caplog.at_level("INFO"):
@@ -133,11 +148,11 @@ def test_worker_processes_and_tars_give_the_same(folder: str, shards: ExampleSha
     """Two real workers; the state counts what was taken, not what they read ahead; tars as Parquet."""
     expected = list(Batches(shards, batch_size=6, window=10))
     batches = Batches(ExampleShards(folder, files="tar"), batch_size=6, window=10, workers=2)
-    found = []
+    seen = []
     for batch in batches:
-        found.append(batch)
-        assert 6 * len(found) == batches.state_dict()["consumed"]
-    assert same(expected, found)
+        seen.append(batch)
+        assert 6 * len(seen) == batches.state_dict()["consumed"]
+    assert same(expected, seen)
 
 
 def test_shards_on_an_object_store(shards: ExampleShards) -> None:
@@ -148,7 +163,7 @@ def test_shards_on_an_object_store(shards: ExampleShards) -> None:
     assert small == len(pickle.dumps(remote))
 
 
-def test_text_is_padded_with_a_token_for_every_place(shards: ExampleShards) -> None:
+def test_text_is_padded_with_a_token_for_every_position(shards: ExampleShards) -> None:
     """What is there is one of the row's captions; one of several and one crop of several, others each epoch."""
     batches = Batches(shards, batch_size=33)
     seen = set()
@@ -157,7 +172,7 @@ def test_text_is_padded_with_a_token_for_every_place(shards: ExampleShards) -> N
             assert (torch.int64, (33, 256)) == (batch["text_tokens"].dtype, tuple(batch["text_tokens"].shape))
             assert (torch.int64, (33, CODES)) == (batch["image_codes"].dtype, tuple(batch["image_codes"].shape))
             for tokens, (shard, row), codes in zip(batch["text_tokens"], who(batch), batch["image_codes"], strict=True):
-                text = tokens[tokens < WORDS.vocab_size]
+                text = tokens[is_text(tokens, WORDS.vocab_size)]
                 expected = WORDS.vocab_size + torch.arange(len(text), 256)
                 assert torch.equal(expected, tokens[len(text) :])
                 caption = WORDS.decode(text.tolist())
@@ -182,20 +197,20 @@ def test_dropout_is_seeded_and_spells_the_same(folder: str, shards: ExampleShard
     assert same([dropped], [again])
     assert not torch.equal(plain["text_tokens"], dropped["text_tokens"])
     for one, other in zip(plain["text_tokens"], dropped["text_tokens"], strict=True):
-        spelled = [WORDS.decode(tokens[tokens < WORDS.vocab_size].tolist()) for tokens in (one, other)]
+        spelled = [WORDS.decode(tokens[is_text(tokens, WORDS.vocab_size)].tolist()) for tokens in (one, other)]
         assert spelled[0] == spelled[1]
 
 
 def test_pictures_of_pairs(tmp_path: Path) -> None:
     """uint8 [B, 3, H, W], each once, the same with a view and without; too few in a shard is an error."""
     folder = write_pictures(tmp_path / "pairs", (5, 7))
-    found = list(Batches(PairShards(folder), batch_size=4, window=5))
-    assert [(4, 3, 8, 8)] * 3 == [tuple(batch["images"].shape) for batch in found]
-    greys = sorted(int(g) for batch in found for g in batch["images"][:, 0, 0, 0])
+    stored = list(Batches(PairShards(folder), batch_size=4, window=5))
+    assert [(4, 3, 8, 8)] * 3 == [tuple(batch["images"].shape) for batch in stored]
+    greys = sorted(int(g) for batch in stored for g in batch["images"][:, 0, 0, 0])
     assert sorted([*range(5), *range(10, 17)]) == greys
     view = functools.partial(dvae_view, resolution=8)
     seen = list(Batches(PairShards(folder, view=view), batch_size=4, window=5))
-    assert same(found, seen)  # a view of one grey is that grey
+    assert same(stored, seen)  # a view of one grey is that grey
     (tmp_path / "pairs/00001.tar").write_bytes((tmp_path / "pairs/00000.tar").read_bytes())
     with pytest.raises(ValueError, match="has fewer pictures than the 7 that the manifest says"):
         list(Batches(PairShards(folder), batch_size=4, window=50))

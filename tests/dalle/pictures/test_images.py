@@ -233,8 +233,8 @@ def test_exif_is_told_without_places() -> None:
     exif[0x010F], exif[0x0112] = "A camera", 6
     exif.get_ifd(0x8825)[2] = (52.0, 31.0, 12.0)
     exif.get_ifd(0x8769)[0x9003] = "2011:05:03 10:00:00"
-    found = json.loads(open_picture(saved(scene(), "JPEG", exif=exif)).exif_json())
-    assert {"Make": "A camera", "Orientation": "6", "DateTimeOriginal": "2011:05:03 10:00:00"} == found
+    tags = json.loads(open_picture(saved(scene(), "JPEG", exif=exif)).exif_json())
+    assert {"Make": "A camera", "Orientation": "6", "DateTimeOriginal": "2011:05:03 10:00:00"} == tags
 
 
 def test_every_nasty_file_ends_well(data: Path) -> None:

@@ -8,20 +8,20 @@ import pytest
 import torch
 
 from dalle import train_dvae
-from dalle.dvae.network import load
+from dalle.dvae.files import load
 from tests.examples import write_pictures
 
 TINY = [
-    "tiny", "--resolution", "16", "--batch_size", "4", "--pictures_at_once", "4", "--workers", "0", "--device", "cpu",
-    "--checkpoint_every", "3", "--watch_every", "100", "--log_every", "1",
+    "tiny", "--resolution", "16", "--batch_size", "4", "--micro_batch_size", "4", "--workers", "0", "--device", "cpu",
+    "--save_every", "3", "--eval_every", "0", "--log_every", "1",
 ]  # fmt: skip
 
 
-def trained(folder: str, out: Path, *updates: int) -> dict[str, torch.Tensor]:
-    for count in updates:
-        given = [*TINY, "--updates", str(count), "--input_folder", folder, "--output_folder", str(out)]
-        assert 0 == train_dvae.main(given)
-    return load(out / "dvae.safetensors").state_dict()
+def trained(folder: str, out: Path, *steps: int) -> dict[str, torch.Tensor]:
+    for count in steps:
+        flags = [*TINY, "--steps", str(count), "--input_folder", folder, "--output_folder", str(out)]
+        assert 0 == train_dvae.main(flags)
+    return load(out / "model.safetensors").state_dict()
 
 
 def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
 def test_undeduplicated_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """In one sentence, unless it is allowed."""
     folder = write_pictures(tmp_path / "pairs", (6,), lineage=())
-    given = [*TINY, "--updates", "1", "--input_folder", folder, "--output_folder", str(tmp_path / "out")]
-    assert 2 == train_dvae.main(given)
+    flags = [*TINY, "--steps", "1", "--input_folder", folder, "--output_folder", str(tmp_path / "out")]
+    assert 2 == train_dvae.main(flags)
     assert "was never cleaned of near-duplicates" in capsys.readouterr().err
-    assert 0 == train_dvae.main([*given, "--allow_undeduplicated"])
+    assert 0 == train_dvae.main([*flags, "--allow_undeduplicated"])

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dalle.dvae.files import join, load_released
 from dalle.dvae.logit_laplace import map_pixels
-from dalle.dvae.network import Decoder, Encoder, join, load_released
+from dalle.dvae.network import Decoder, Encoder
 from dalle.dvae.released import read_state_dict
 from tests.server import Web
 

@@ -7,12 +7,17 @@ import math
 from pathlib import Path
 
 import pytest
+import safetensors
+import safetensors.torch
 import torch
 from torch.nn import functional as F
 
 from dalle import train_prior
-from dalle.prior.network import Prior, PriorConfig, weighted
+from dalle.prior.config import PriorConfig
+from dalle.prior.losses import weighted
+from dalle.prior.network import Prior
 from dalle.training import checkpoint
+from dalle.training.logs import read_log
 from tests.examples import WORDS, write_dataset
 
 CONFIG = PriorConfig(vocab_size=20, image_vocab_size=30, text_length=6, codes=16, layers=2, heads=2, head_size=8)
@@ -29,8 +34,8 @@ def some_tokens(batch: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     """Texts of 1, 2, ... tokens and their padding; codes."""
     rng = torch.Generator().manual_seed(1)
     text = torch.randint(0, 20, (batch, TEXT), generator=rng)
-    place, length = torch.arange(TEXT), torch.arange(1, batch + 1)[:, None]
-    return torch.where(place < length, text, 20 + place), torch.randint(0, 30, (batch, CODES), generator=rng)
+    position, length = torch.arange(TEXT), torch.arange(1, batch + 1)[:, None]
+    return torch.where(position < length, text, 20 + position), torch.randint(0, 30, (batch, CODES), generator=rng)
 
 
 def test_shapes_and_the_papers_size(prior: Prior) -> None:
@@ -98,7 +103,7 @@ def test_one_batch_can_be_learnt_by_heart(prior: Prior) -> None:
 
 def test_other_sizes_are_refused(prior: Prior) -> None:
     text, codes = some_tokens()
-    with pytest.raises(ValueError, match="text and codes have 6 and 15 places, the network 6 and 16"):
+    with pytest.raises(ValueError, match="text and codes have 6 and 15 positions, the network 6 and 16"):
         prior(text, codes[:, :-1])
     with pytest.raises(ValueError, match="codes is 15, expected a square number"):
         PriorConfig(codes=15)
@@ -107,67 +112,71 @@ def test_other_sizes_are_refused(prior: Prior) -> None:
 
 
 def flags(folder: str, out: Path, *more: object) -> list[str]:
-    given = [
-        "tiny",
-        "--input_folder",
-        folder,
-        "--output_folder",
-        out,
-        "--device",
-        "cpu",
-        "--heads",
-        1,
-        "--head_size",
-        8,
-    ]
-    return [str(flag) for flag in (*given, "--updates", 10, "--log_every", 5, *more)]
+    sizes = ("--device", "cpu", "--heads", 1, "--head_size", 8, "--steps", 10, "--log_every", 5)
+    return [str(flag) for flag in ("tiny", "--input_folder", folder, "--output_folder", out, *sizes, *more)]
 
 
 def test_a_training_says_that_its_loss_falls(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """A log of loss and parts, weights that name what they are for, the same again by the same command."""
+    """A log of loss and parts, weights that name what they are for, the same again when begun anew."""
     folder = write_dataset(tmp_path / "examples", (9, 4))
-    given = flags(folder, tmp_path / "prior", "--step_size", 0.02, "--warm_up", 0)
-    weights = []
+    command = flags(folder, tmp_path / "prior", "--learning_rate", 0.02, "--warmup_steps", 0)
+    weights = tmp_path / "prior/model.safetensors"
+    contents = []
     for _ in range(2):
-        assert 0 == train_prior.main(given)
-        told = capsys.readouterr().out
-        assert "13 examples: 3 batches of 4, 1 left over" in told
-        assert "the loss fell from" in told
-        lines = [json.loads(line) for line in (tmp_path / "prior/log.jsonl").read_text().splitlines()]
+        assert 0 == train_prior.main([*command, "--incremental_mode", "overwrite"])
+        printed = capsys.readouterr().out
+        assert "13 examples: 3 batches of 4, 1 left over" in printed
+        assert "the loss fell from" in printed
+        lines = read_log(tmp_path / "prior")
         assert [5, 10] == [line["step"] for line in lines]
         assert lines[1]["loss"] < lines[0]["loss"]
         assert lines[1]["text"] / 8 + 7 / 8 * lines[1]["image"] == pytest.approx(lines[1]["loss"], rel=1e-4)
-        (path,) = (tmp_path / "prior/checkpoints").iterdir()
-        weights.append(checkpoint.load(path))
-    assert (WORDS.fingerprint, "d" * 64) == (weights[0]["vocabulary"], weights[0]["dvae"])
-    again = Prior(PriorConfig(**weights[0]["network"]))
-    again.load_state_dict(weights[0]["weights"])
-    assert all(torch.equal(value, weights[1]["weights"][name]) for name, value in again.state_dict().items())
+        contents.append(weights.read_bytes())
+    assert contents[0] == contents[1]
+    with safetensors.safe_open(weights, "pt") as file:
+        model = json.loads(file.metadata()["model"])
+    assert (WORDS.fingerprint, "d" * 64) == (model["vocabulary"], model["dvae"])
+    again = Prior(PriorConfig(**model["config"]))
+    again.load_state_dict(safetensors.torch.load_file(weights))
     assert (512, 16) == (again.config.image_vocab_size, again.config.codes)
+
+
+def test_it_goes_on_as_if_there_had_been_no_interruption(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """From a checkpoint in the middle of an epoch; what is finished stays as it is."""
+    folder = write_dataset(tmp_path / "examples", (9, 4))
+    more = ("--learning_rate", 0.02, "--warmup_steps", 0, "--save_every", 4, "--log_every", 2)
+    assert 0 == train_prior.main(flags(folder, tmp_path / "whole", *more))
+    for steps in (5, 8, 10):
+        assert train_prior.main(flags(folder, tmp_path / "prior", *more, "--steps", steps)) in (0, 1)
+    assert "goes on from" in capsys.readouterr().out
+    whole, resumed = (tmp_path / name / "model.safetensors" for name in ("whole", "prior"))
+    assert whole.read_bytes() == resumed.read_bytes()
+    assert 0 == train_prior.main(flags(folder, tmp_path / "prior", *more))
+    assert "is finished already, nothing to do" in capsys.readouterr().out
 
 
 def test_a_loss_that_does_not_fall_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Exit code 1 and one sentence."""
     folder = write_dataset(tmp_path / "examples", (9, 4))
-    assert 1 == train_prior.main(flags(folder, tmp_path / "prior", "--step_size", 100, "--warm_up", 0))
-    told = capsys.readouterr().err
-    assert 1 == len(told.splitlines())
-    assert "the loss did not fall: " in told
+    assert 1 == train_prior.main(flags(folder, tmp_path / "prior", "--learning_rate", 100, "--warmup_steps", 0))
+    message = capsys.readouterr().err
+    assert 1 == len(message.splitlines())
+    assert "the loss did not fall: " in message
 
 
 @pytest.mark.parametrize(
-    ("lineage", "more", "told"),
+    ("lineage", "more", "message"),
     [
         ([], (), "was never cleaned of near-duplicates"),
         (None, ("--batch_size", 99), "has 13 examples, expected at least the 99 of one batch"),
-        (None, ("--updates", 1), "--updates 1: expected 2 or more"),
+        (None, ("--steps", 9), "--steps 9: expected twice --log_every 5 or more"),
         (None, ("--heads", 0), "--heads 0: expected 1 or more"),
         (None, ("--device", "abacus"), "--device abacus: torch knows no such device"),
         (None, ("--input_folder", "nowhere"), "has no manifest.json, so it is not a finished dataset"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture, lineage: list | None, more: tuple, told: str
+    tmp_path: Path, capsys: pytest.CaptureFixture, lineage: list | None, more: tuple, message: str
 ) -> None:
     """Exit code 2, one sentence, nothing left behind."""
     folder = write_dataset(tmp_path / "examples", (9, 4), **({} if lineage is None else {"lineage": lineage}))
@@ -176,20 +185,22 @@ def test_what_cannot_be_used_is_refused(
     except SystemExit as exit_:
         code = exit_.code
     assert 2 == code
-    assert told in " ".join(capsys.readouterr().err.split())
+    assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "prior").exists()
     if lineage == []:
         assert 0 == train_prior.main(
-            flags(folder, tmp_path / "prior", "--allow_undeduplicated", "--step_size", 0.02, "--warm_up", 0)
+            flags(folder, tmp_path / "prior", "--allow_undeduplicated", "--learning_rate", 0.02, "--warmup_steps", 0)
         )
 
 
 def test_another_trainings_checkpoints_are_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """Such as a dVAE's, whose folder was named by mistake."""
+    """Such as a dVAE's, whose folder was named by mistake, or the examples themselves; told to overwrite or not."""
     folder = write_dataset(tmp_path / "examples", (9, 4))
-    path = checkpoint.save(tmp_path / "dvae/checkpoints", 7, {"updates": 7})
-    assert 2 == train_prior.main(flags(folder, tmp_path / "dvae"))
-    assert f"{path}: is a checkpoint of another training; give another --output_folder" in capsys.readouterr().err
+    path = checkpoint.save(tmp_path / "dvae/checkpoints", 7, {"recipe": {"job": "train_dvae"}})
+    for out, job in ((tmp_path / "dvae", "train_dvae"), (Path(folder), "made up")):
+        for more in ((), ("--incremental_mode", "overwrite")):
+            assert 2 == train_prior.main(flags(folder, out, *more))
+            assert f"{out}: was made by the job {job}; give another --output_folder" in capsys.readouterr().err
     assert path.exists()
 
 
@@ -202,6 +213,6 @@ def test_no_arguments_take_the_sample(
     assert "data/sample/examples: no folder given, and the sample's is not there" in capsys.readouterr().err
     write_dataset(tmp_path / "data/sample/examples", (9, 4))
     assert 0 == train_prior.main([])
-    told = capsys.readouterr().out
-    assert "no arguments given: tiny --input_folder data/sample/examples --output_folder data/sample/prior" in told
+    printed = capsys.readouterr().out
+    assert "no arguments given: tiny --input_folder data/sample/examples --output_folder data/sample/prior" in printed
     assert (tmp_path / "data/sample/prior/log.jsonl").exists()

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from dalle import dvae as dvae_module
 from dalle.dvae.bf16 import BF16DVAE, halve
 from dalle.dvae.bound import RelaxedBound
+from dalle.dvae.files import join, load, save
 from dalle.dvae.logit_laplace import map_pixels
-from dalle.dvae.network import DVAE, Decoder, DVAEConfig, Encoder, join, load, save
-from dalle.dvae.options import ScheduleOptions
+from dalle.dvae.network import DVAE, Decoder, DVAEConfig, Encoder
+from dalle.dvae.options import RelaxationOptions
 from dalle.dvae.relaxation import relax
 
 CONFIG = DVAEConfig(vocab_size=96, encoder_n_hid=16, decoder_n_hid=8, n_init=12, n_blk_per_group=2)
@@ -74,18 +75,18 @@ def test_gathered_columns_are_one_hot_products(dvae: DVAE) -> None:
 
 
 def test_gradients_reach_every_parameter(dvae: DVAE, images: torch.Tensor) -> None:
-    loss, _, _ = RelaxedBound(dvae, ScheduleOptions())(map_pixels(images), 4000, [(0,), (1,)])
+    loss, _, _ = RelaxedBound(dvae, RelaxationOptions())(map_pixels(images), 4000, [(0,), (1,)])
     dvae.zero_grad()
     loss.backward()
     assert not [name for name, p in dvae.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
 
 
 def test_one_batch_can_be_learnt_by_heart(images: torch.Tensor) -> None:
-    """In 250 updates the reconstruction comes within a tenth of the range, through hard codes."""
+    """In 250 steps the reconstruction comes within a tenth of the range, through hard codes."""
     torch.manual_seed(0)
     dvae = DVAE(DVAEConfig(vocab_size=64, encoder_n_hid=16, decoder_n_hid=16, n_init=16, n_blk_per_group=1))
     optimiser = torch.optim.Adam(dvae.parameters(), 1e-3)
-    bound = RelaxedBound(dvae, ScheduleOptions(beta=0, tau=0.1, tau_updates=125))
+    bound = RelaxedBound(dvae, RelaxationOptions(beta=0, tau=0.1, tau_steps=125))
     pixels = map_pixels(images)
     for step in range(250):
         loss, _, _ = bound(pixels, step, [(step, 0), (step, 1)])
@@ -110,6 +111,22 @@ def test_relaxed_codes_are_what_plain_steps_give() -> None:
     (grad,) = torch.autograd.grad((z * weight).sum() + (kl**2).sum(), logits, retain_graph=True)
     (expected,) = torch.autograd.grad((expected_z * weight).sum() + (expected_kl**2).sum(), logits)
     torch.testing.assert_close(grad, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("batch", "vocab_size", "height", "width"), [(1, 2, 1, 1), (2, 50, 3, 5), (3, 700, 4, 8)])
+def test_the_backward_pass_leaves_relaxed_codes_alone(
+    dtype: torch.dtype, batch: int, vocab_size: int, height: int, width: int
+) -> None:
+    """z belongs to the caller, who may look at it after the step; a second backward pass gives the same gradient."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(batch, vocab_size, height, width, generator=generator).to(dtype).requires_grad_()
+    z, kl = relax(logits, 0.7, [(seed,) for seed in range(batch)])
+    before, loss = z.detach().clone(), (z.float() ** 2).sum() + kl.sum()
+    (once,) = torch.autograd.grad(loss, logits, retain_graph=True)
+    assert torch.equal(before, z)
+    (twice,) = torch.autograd.grad(loss, logits)
+    assert torch.equal(once, twice)
 
 
 def test_relaxed_codes_are_drawn_from_the_encoders_distribution() -> None:

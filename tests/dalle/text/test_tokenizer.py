@@ -62,8 +62,8 @@ def test_the_same_captions_give_the_same_bytes() -> None:
     learnt = tokenizer.train(SENTENCES, 300)
     assert learnt.content == tokenizer.train(reversed(SENTENCES), 300).content
     code = f"from dalle.text import tokenizer; import hashlib; print(hashlib.sha256(tokenizer.train({SENTENCES!r}, 300).content).hexdigest())"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert hashlib.sha256(learnt.content).hexdigest() == found.stdout.strip()
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert hashlib.sha256(learnt.content).hexdigest() == run.stdout.strip()
     assert 300 >= tokenizer.train(SENTENCES).vocab_size > 256
 
 

@@ -56,14 +56,14 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_short_cut_is_the_area_filter(data: Path) -> None:
     """On photographs the fast way is within 46 dB on average, and 36 each, of OpenCV's filter for any ratio."""
-    found = []
+    ratios = []
     for path in sorted((data / "coco_val2017").glob("*.jpg"))[:60]:
         pixels = open_picture(path.read_bytes()).pixels()
         side = min(pixels.shape[:2])
         made = resize(pixels[:side, :side], 256, "center_crop")
-        found.append(psnr(made, cv2.resize(pixels[:side, :side], (256, 256), interpolation=cv2.INTER_AREA)))
-    assert 46 <= np.mean(found)
-    assert 36 <= min(found)
+        ratios.append(psnr(made, cv2.resize(pixels[:side, :side], (256, 256), interpolation=cv2.INTER_AREA)))
+    assert 46 <= np.mean(ratios)
+    assert 36 <= min(ratios)
 
 
 def test_colours_may_be_converted_last(data: Path) -> None:
@@ -82,17 +82,17 @@ def test_colours_may_be_converted_last(data: Path) -> None:
 @pytest.mark.parametrize("size", [96, 48])
 def test_scaled_decoding_is_seen_by_nobody(data: Path, size: int) -> None:
     """Bar: DCT-scaled decoding is on average within 34 dB of full decoding, on photographs as they are."""
-    found = []
+    ratios = []
     for path in sorted((data / "coco_val2017").glob("*.jpg"))[:60]:
         picture = open_picture(path.read_bytes())
         needed = decoded_size_needed(size, "center_crop")
         small, full = picture.pixels(needed), picture.pixels()
         assert needed <= min(small.shape[:2]) <= min(full.shape[:2])
         if small.shape != full.shape:
-            found.append(psnr(resize(small, size, "center_crop"), resize(full, size, "center_crop")))
-    assert len(found) > 40
-    assert np.mean(found) >= 34
-    assert min(found) >= 24
+            ratios.append(psnr(resize(small, size, "center_crop"), resize(full, size, "center_crop")))
+    assert len(ratios) > 40
+    assert np.mean(ratios) >= 34
+    assert min(ratios) >= 24
 
 
 def test_border_is_white_and_centred() -> None:

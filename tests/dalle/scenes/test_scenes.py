@@ -287,7 +287,7 @@ class Reader:
         background = BACKGROUNDS[scene.background]
         colours = [word for word, name in COLOURS.items() if name == scene.background_colour] or [""]
         names = either(name.format(colour).replace("an ", "a ") for name in background.names for colour in colours)
-        self.text = re.sub(rf"(?:\b{either(background.places)} |\b){names}\b", "#", self.text, count=1)
+        self.text = re.sub(rf"(?:\b{either(background.prepositions)} |\b){names}\b", "#", self.text, count=1)
         self.text = NOUN_PHRASE.sub(self.read_things, self.text)
 
     def read_things(self, match: re.Match[str]) -> str:

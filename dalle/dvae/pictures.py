@@ -1,0 +1,72 @@
+"""Where a dVAE's training gets its pictures: a dataset of pairs, or folders; seen as Listing 1 says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from dalle.dvae.options import TrainDVAEOptions
+from dalle.pictures.augment import dvae_view
+from dalle.reading.batches import Batches, Shards
+from dalle.reading.endless import Endless
+from dalle.reading.pair_shards import PairShards
+from dalle.reading.picture_folders import PictureFolders
+from dalle.training.ranks import Ranks
+from schemas.folder import Folder
+from schemas.manifest import ancestor, read_manifest
+
+WINDOW = 4_096
+"""Stored pictures that are shuffled together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPictures:
+    """What is trained on."""
+
+    batches: Endless
+    """`images`, [B, 3, H, W] uint8, this process's share of each batch, for ever."""
+    source: str
+    """What a person calls it."""
+    inputs: Sequence[Mapping[str, Any]]
+    """Name and sha256, for the manifest."""
+    lineage: Sequence[Mapping[str, Any]]
+    """The datasets behind it."""
+
+
+def training_pictures(options: TrainDVAEOptions, ranks: Ranks) -> TrainingPictures:
+    """The pictures that the options name.
+
+    Raises:
+        ValueError: unless it is exactly one of a dataset and folders, and fills a batch of all processes.
+    """
+    chosen, batch_size = options.pictures, options.loop.batch_size
+    if (chosen.input_folder is None) == (not chosen.images and not chosen.drawn_share):
+        raise ValueError("expected either --input_folder, a dataset of pairs, or --images, folders of pictures")
+    ranks.share(batch_size, "--batch_size")
+    lineage: list[Mapping[str, Any]] = []
+    shards: Shards
+    if chosen.input_folder is not None:
+        shards = PairShards(
+            chosen.input_folder,
+            view=partial(dvae_view, resolution=chosen.resolution),
+            allow_undeduplicated=chosen.allow_undeduplicated,
+        )
+        name, source = "pairs", chosen.input_folder
+        parent = read_manifest(Folder(chosen.input_folder))
+        lineage = [*parent["lineage"], ancestor(parent)]
+    else:
+        shards = PictureFolders(chosen.images, resolution=chosen.resolution, drawn_share=chosen.drawn_share)
+        name, source = "images", ", ".join(map(str, chosen.images)) or "drawn"
+    batches = Batches(
+        shards,
+        batch_size=batch_size,
+        seed=options.loop.seed,
+        window=WINDOW,
+        rank=ranks.rank,
+        ranks=ranks.count,
+        workers=chosen.workers,
+    )
+    inputs = [{"name": name, "sha256": shards.fingerprint}]
+    return TrainingPictures(batches=Endless(batches), source=source, inputs=inputs, lineage=lineage)

@@ -1,0 +1,141 @@
+"""A shard of examples, read from Parquet or from a tar, checked, as flat arrays."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from dalle.reading.ragged import Column, Lists, joined
+from schemas.examples import CODES, TEXT_LENGTH
+from schemas.folder import Folder
+from schemas.shards import read_parquet, read_tar
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Some examples: the crops of each, the captions of each, the tokens of each caption."""
+
+    crops: Lists
+    """Values are [crops, n] uint16 codes."""
+    captions: Lists
+    """Values are indices into `tokens`."""
+    tokens: Lists
+    """Values are uint16."""
+    texts: list[list[str]] | None
+    """The captions themselves, where they were asked for."""
+    ids: np.ndarray
+    """[examples] int64: the number of each in the dataset."""
+
+    def part(self, first: int, end: int) -> Examples:
+        """Examples `first` to `end`."""
+        return Examples(
+            crops=self.crops.part(first, end),
+            captions=self.captions.part(first, end),
+            tokens=self.tokens.part(*self.captions.starts[[first, end]]),
+            texts=self.texts[first:end] if self.texts is not None else None,
+            ids=self.ids[first:end],
+        )
+
+
+def joined_examples(parts: list[Examples]) -> Examples:
+    """All examples of all parts."""
+    captions = joined([part.captions for part in parts])
+    texts = [part.texts for part in parts if part.texts is not None]
+    return Examples(
+        crops=joined([part.crops for part in parts]),
+        captions=Lists(np.arange(captions.starts[-1]), captions.starts),
+        tokens=joined([part.tokens for part in parts]),
+        texts=[of_example for part in texts for of_example in part] if texts else None,
+        ids=np.concatenate([part.ids for part in parts]),
+    )
+
+
+@dataclass(frozen=True)
+class ExampleFiles:
+    """The files of a dataset of examples, and what its manifest says of every example in them."""
+
+    folder: Folder
+    vocab_size: int
+    """Text tokens are below it."""
+    image_vocab_size: int
+    """Codes are below it."""
+    codes: int
+    """How many codes a crop has."""
+    kind: Literal["auto", "parquet", "tar"] = "auto"
+    """Which files are read; auto: Parquet where it is there."""
+    with_texts: bool = False
+    """Whether the captions themselves are read, too."""
+
+    def read(self, shard: str, ids: np.ndarray) -> Examples:
+        """The examples of a shard.
+
+        Args:
+            shard: its name, without a suffix.
+            ids: [examples] int64, the number of each of its examples in the dataset.
+
+        Raises:
+            ValueError: naming the file and the row, if a row is broken or their number is another.
+        """
+        tar = self.kind == "tar" or (self.kind == "auto" and not self.folder.exists(f"{shard}.parquet"))
+        file = f"{shard}.tar" if tar else f"{shard}.parquet"
+        columns = ["text_tokens", "image_codes", *(["captions"] if self.with_texts else [])]
+        table = self._read_tar(file) if tar else read_parquet(self.folder, file, columns)
+        examples = self._checked(table, self.folder.path(file), ids)
+        if table.num_rows != len(ids):
+            raise ValueError(
+                f"{self.folder.path(file)}: has {table.num_rows} rows, the manifest says {len(ids)}; "
+                "run pipelines.audit"
+            )
+        return examples
+
+    def _read_tar(self, file: str) -> pa.Table:
+        path, rows = self.folder.path(file), []
+        with self.folder.open(file) as opened:
+            for key, members in read_tar(opened, path):
+                try:
+                    rows.append(_row_of_sample(members))
+                except (KeyError, ValueError) as error:
+                    raise ValueError(f"{path}, sample {key}: {error!r}; make the shard again") from None
+        return pa.table(
+            {
+                "text_tokens": pa.array([row["text_tokens"] for row in rows], pa.list_(pa.list_(pa.uint16()))),
+                "image_codes": pa.array([row["image_codes"] for row in rows], pa.list_(pa.list_(pa.uint16()))),
+                "captions": pa.array([row["captions"] for row in rows], pa.list_(pa.string())),
+            }
+        )
+
+    def _checked(self, table: pa.Table, path: str, ids: np.ndarray) -> Examples:
+        codes = Column(table["image_codes"], "image_codes", path)
+        tokens = Column(table["text_tokens"], "text_tokens", path)
+        for row in np.flatnonzero(np.diff(codes.rows) < 1)[:1]:
+            codes.fail_at_row(int(row), "has no crop, expected one or more")
+        for crop in np.flatnonzero(codes.lists.counts != self.codes)[:1]:
+            codes.fail(int(crop), f"has {codes.lists.counts[crop]} values, expected {self.codes}")
+        for text in np.flatnonzero(tokens.lists.counts > TEXT_LENGTH)[:1]:
+            tokens.fail(int(text), f"has {tokens.lists.counts[text]} values, expected at most {TEXT_LENGTH}")
+        codes.below(self.image_vocab_size, "codes")
+        tokens.below(self.vocab_size, "tokens")
+        return Examples(
+            crops=Lists(codes.lists.values.reshape(-1, self.codes), codes.rows),
+            captions=Lists(np.arange(tokens.rows[-1]), tokens.rows),
+            tokens=tokens.lists,
+            texts=table["captions"].to_pylist() if self.with_texts else None,
+            ids=ids,
+        )
+
+
+def _row_of_sample(members: dict[str, bytes]) -> dict[str, Any]:
+    """What the reader wants of a sample in a tar.
+
+    Raises:
+        KeyError: if it is not there.
+        ValueError: if it cannot be read.
+    """
+    row = json.loads(members["json"])
+    codes = np.load(io.BytesIO(members[CODES]), allow_pickle=False)
+    return {"text_tokens": row["text_tokens"], "captions": row["captions"], "image_codes": list(codes)}

@@ -1,0 +1,93 @@
+"""A training as a command: its flags, a user's mistake in one sentence, an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from dalle.flags import parse
+from dalle.training.logs import print_messages
+from schemas.exit_codes import FAILED, STOPPED, USAGE
+from schemas.lock import FolderInUse
+
+OptionsT = TypeVar("OptionsT")
+
+RENAMED = {
+    "average": "ema_decay",
+    "batch": "batch_size",
+    "beta_updates": "beta_steps",
+    "checkpoint_every": "save_every",
+    "clip": "grad_clip",
+    "entropy": "entropy_weight",
+    "hold_out": "hold_out_every",
+    "last_step_size": "min_learning_rate",
+    "least_b": "min_scale",
+    "output": "output_folder",
+    "pictures_at_once": "micro_batch_size",
+    "start_from": "init_from",
+    "step_size": "learning_rate",
+    "step_size_updates": "decay_steps",
+    "tau_updates": "tau_steps",
+    "train_photos": "images",
+    "updates": "steps",
+    "warm_up": "warmup_steps",
+    "watch_every": "eval_every",
+}
+"""Flags of version 0.1 and what they are called now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCommand(Generic[OptionsT]):
+    """What is trained by which command."""
+
+    name: str
+    """As it is called, such as `dalle.train_dvae`."""
+    manual: str
+    """Its docstring, shown by --help."""
+    presets: Mapping[str, tuple[str, OptionsT]]
+    """By name, one sentence and the options, which are the defaults of the flags after it."""
+    train: Callable[[OptionsT], int]
+    """Does it; gives the exit code."""
+    sample: Callable[[], Sequence[str]] | None = None
+    """The flags that stand for no flags at all: those of the sample."""
+
+    def run(self, argv: Sequence[str] | None) -> int:
+        """Train; gives the exit code.
+
+        Args:
+            argv: the words after the command's name, or None for the process's own.
+        """
+        words = list(sys.argv[1:] if argv is None else argv)
+        print_messages()
+        try:
+            if not words and self.sample is not None:
+                words = list(self.sample())
+                print(f"no arguments given: {' '.join(words)}")
+            check_renamed(words)
+            return self.train(parse(self.name, self.manual, self.presets, words))
+        except (ValueError, FolderInUse) as error:
+            return self._complain(str(error), USAGE)
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+            return self._complain(what, FAILED)
+        except KeyboardInterrupt:
+            return self._complain("stopped; the same command goes on from the last checkpoint", STOPPED)
+
+    def _complain(self, message: str, code: int) -> int:
+        print(f"{self.name}: {message}", file=sys.stderr)
+        return code
+
+
+def check_renamed(words: Sequence[str]) -> None:
+    """Say the new name of a flag that was renamed.
+
+    Raises:
+        ValueError: naming it.
+    """
+    for word in words:
+        flag = word.partition("=")[0]
+        name = RENAMED.get(flag.removeprefix("--").replace("-", "_"))
+        if flag.startswith("--") and name is not None:
+            raise ValueError(f"{flag} is called --{name} now; use that")

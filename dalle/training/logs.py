@@ -1,0 +1,119 @@
+"""What a training says: figures as lines of `log.jsonl` and in TensorBoard, means between two lines, messages."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from dalle.training.ranks import Ranks
+
+LOG = "log.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+class Log:
+    """A run's figures, as lines of `log.jsonl` and in TensorBoard's files beside it.
+
+    Args:
+        folder: the output folder, made if need be.
+        resumed_at: how many steps are done; lines of later ones, which an interrupted run wrote, are dropped.
+    """
+
+    def __init__(self, folder: Path, resumed_at: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / LOG
+        self._drop_after(resumed_at)
+        self._file = self._path.open("a")
+        self._board = SummaryWriter(folder / TENSORBOARD, purge_step=resumed_at + 1)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._board.close()
+
+    def _drop_after(self, step: int) -> None:
+        if self._path.exists():
+            kept = [line for line in self._path.read_text().splitlines() if _step_of(line) <= step]
+            self._path.write_text("".join(line + "\n" for line in kept))
+
+    def figures(self, step: int, values: Mapping[str, float]) -> None:
+        """One line; `step` is how many steps are done."""
+        self._file.write(json.dumps({"step": step, **{name: float(f"{v:.6g}") for name, v in values.items()}}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def images(self, step: int, name: str, images: Tensor) -> None:
+        """[B, 3, H, W] float in [0, 1]."""
+        self._board.add_images(name, images.float().cpu().numpy(), step)
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """The lines of a folder's `log.jsonl`, oldest first; none if there is no such file."""
+    path = folder / LOG
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _step_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 2**62  # cut short by a kill
+
+
+class Means:
+    """Means of some figures over the steps since they were last taken, in float64."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._sums = torch.zeros(len(self.names), dtype=torch.float64)
+        self._steps = 0.0
+
+    def add(self, values: Tensor, weight: float = 1.0) -> None:
+        """Take in the values of a step, [len(names)], or of a part of one that weighs less than 1."""
+        self._sums += values.detach().double().cpu() * weight
+        self._steps += weight
+
+    def take(self, ranks: Ranks) -> dict[str, float]:
+        """The means over steps and processes; they begin anew."""
+        means = ranks.mean(self._sums / max(self._steps, 1e-12)).tolist()
+        self._sums, self._steps = torch.zeros_like(self._sums), 0.0
+        return dict(zip(self.names, means, strict=True))
+
+    def state_dict(self) -> dict[str, object]:
+        """Sums so far."""
+        return {"sums": self._sums, "steps": self._steps}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Go on from there."""
+        sums, steps = state["sums"], state["steps"]
+        assert isinstance(sums, Tensor)
+        assert isinstance(steps, float)
+        self._sums, self._steps = sums, steps
+
+
+def print_messages() -> None:
+    """Print what modules of this package log, such as what an epoch leaves over, among a job's output."""
+    logger = logging.getLogger("dalle")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        logger.addHandler(_Printed())
+
+
+class _Printed(logging.Handler):
+    """On what is standard output now, as `print` does; a test may have changed it since the handler was made."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"  {record.getMessage()}", file=sys.stdout, flush=True)

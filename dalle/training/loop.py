@@ -1,0 +1,211 @@
+"""The loop of every training: steps, a log, evaluations, checkpoints, and going on after an interruption."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from dalle.training import checkpoint
+from dalle.training.logs import TENSORBOARD, Log
+from dalle.training.model_folder import CHECKPOINTS, IncrementalMode, ModelRecipe, Resumption, begin, decide, finish
+from dalle.training.ranks import Ranks
+from schemas.folder import Folder
+from schemas.lock import only_run
+from schemas.manifest import fingerprint
+from schemas.options import no_change_of_bytes
+
+BatchT = TypeVar("BatchT")
+BatchOut = TypeVar("BatchOut", covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """What every training is told."""
+
+    output_folder: Path = no_change_of_bytes(default=Path("model"))
+    """Folder for checkpoints, log and weights; made if need be."""
+    incremental_mode: IncrementalMode = no_change_of_bytes(default="incremental")
+    """incremental: go on from the last checkpoint; overwrite: start anew, deleting what this job left there before."""
+    steps: int = 1_000
+    """Steps of the optimizer, 1 or more."""
+    batch_size: int = 32
+    """Examples of a step, of all processes together, 1 or more."""
+    seed: int = 0
+    """Seed of the initial weights, the order of the examples and the noise, 0 or more."""
+    device: str = no_change_of_bytes(default="auto")
+    """Device to compute on: cpu, cuda, or auto, which is a GPU if there is one."""
+    log_every: int = no_change_of_bytes(default=100)
+    """Steps between two lines of the log, 1 or more."""
+    eval_every: int = no_change_of_bytes(default=0)
+    """Steps between two evaluations of the averaged weights; 0 makes none."""
+    save_every: int = no_change_of_bytes(default=1_000)
+    """Steps between two checkpoints, 1 or more; the last step always leaves one."""
+
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        least = {"steps": 1, "batch_size": 1, "seed": 0, "log_every": 1, "eval_every": 0, "save_every": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"--{name} {getattr(self, name)}: expected {value} or more")
+
+
+class Batches(Protocol[BatchOut]):
+    """Where a training gets its data."""
+
+    def __iter__(self) -> Generator[BatchOut, None, None]:
+        """This process's share of each batch, for ever."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the training has come: what it took, not what was made ahead."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        ...
+
+
+class Run(Protocol[BatchT]):
+    """A training as the loop sees it: everything that changes with a step."""
+
+    @property
+    def batches(self) -> Batches[BatchT]:
+        """What it is trained on."""
+        ...
+
+    def step(self, batch: BatchT, step: int) -> None:
+        """Change the weights once; `step` counts from 0."""
+        ...
+
+    def figures(self, step: int) -> dict[str, float]:
+        """Means over the steps since the last call, of all processes; called on all of them after so many steps."""
+        ...
+
+    def summary(self, figures: Mapping[str, float]) -> str:
+        """What a person is told of some figures."""
+        ...
+
+    def watch(self, batch: BatchT, step: int, log: Log) -> None:
+        """Evaluate what there is after so many steps; called on the first process alone."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it but the batches'."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        ...
+
+    def save(self, folder: Path) -> Path:
+        """Write the weights for use into the folder, averaged; gives the file."""
+        ...
+
+
+def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe) -> bool:
+    """Train from the last checkpoint, or from the beginning, to the weights and the manifest.
+
+    Args:
+        run: what is trained.
+        options: how long and how often.
+        ranks: the processes that train; the first of them alone reads and writes the output folder.
+        recipe: what the model is made from.
+
+    Returns:
+        Whether there was anything to do: not if the folder holds this model already.
+
+    Raises:
+        ValueError: if the output folder holds something else, or processes were started with different things.
+        FolderInUse: if another run is at work there.
+    """
+    ranks.check_same(fingerprint(recipe.to_json()), "the options or the data")
+    if ranks.first:
+        decide(options.output_folder, recipe, options.steps, options.incremental_mode)  # refuses, before it is made
+    with _alone(options.output_folder) if ranks.first else contextlib.nullcontext():
+        done = _start(run, options, ranks, recipe)
+        if done is None:
+            return False
+        with Log(options.output_folder, done) if ranks.first else contextlib.nullcontext() as log:
+            _take_steps(run, options, recipe, done, log)
+        if ranks.first:
+            weights = run.save(options.output_folder)
+            finish(options.output_folder, recipe, weights)
+            print(f"  weights: {weights}\n  look at: tensorboard --logdir {options.output_folder / TENSORBOARD}")
+    return True
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One training at a time in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_run(Folder(folder)):
+        yield
+
+
+def _start(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe) -> int | None:
+    """Put the run where the first process's checkpoint is; gives the steps that are done, None if all is finished."""
+    decision = Resumption()
+    if ranks.first:
+        decision = decide(options.output_folder, recipe, options.steps, options.incremental_mode)
+        if decision.notice:
+            print(decision.notice, file=sys.stderr)
+        if decision.finished:
+            print(f"  {options.output_folder}: is finished already, nothing to do")
+    if ranks.from_first(b"finished" if decision.finished else None) is not None:
+        return None
+    if ranks.first:
+        begin(options.output_folder, decision)
+    state = _checkpoint(decision.checkpoint, ranks)
+    if state is None:
+        return 0
+    run.load_state_dict(state["run"])
+    run.batches.load_state_dict(state["batches"])
+    if ranks.first:
+        print(f"  goes on from {decision.checkpoint}, {state['step']:,} of {options.steps:,} steps are done")
+    return int(state["step"])
+
+
+def _checkpoint(path: Path | None, ranks: Ranks) -> dict[str, Any] | None:
+    """The first process's checkpoint, on every process: they may share no disk."""
+    if ranks.count == 1:
+        return checkpoint.load(path) if path else None
+    content = ranks.from_first(path.read_bytes() if path else None)
+    return checkpoint.loads(content, f"the checkpoint of rank 0 ({path or 'sent'})") if content is not None else None
+
+
+def _take_steps(run: Run[Any], options: LoopOptions, recipe: ModelRecipe, done: int, log: Log | None) -> None:
+    """The steps that are left."""
+    since = time.monotonic()
+    with contextlib.closing(iter(run.batches)) as batches:
+        for step, batch in zip(range(done + 1, options.steps + 1), batches, strict=False):
+            run.step(batch, step - 1)
+            if step % options.log_every == 0:
+                figures = run.figures(step)  # by all processes, for they add up
+                figures["samples_per_second"] = options.batch_size * options.log_every / (time.monotonic() - since)
+                since = time.monotonic()
+                if log is not None:
+                    log.figures(step, figures)
+                    print(f"  step {step:,} of {options.steps:,}: {run.summary(figures)}", flush=True)
+            if log is not None and options.eval_every and step % options.eval_every == 0:
+                run.watch(batch, step, log)
+            if log is not None and (step == options.steps or step % options.save_every == 0):
+                _save(run, options, recipe, step)
+
+
+def _save(run: Run[Any], options: LoopOptions, recipe: ModelRecipe, step: int) -> None:
+    state = {"step": step, "recipe": recipe.to_json(), "run": run.state_dict(), "batches": run.batches.state_dict()}
+    checkpoint.save(options.output_folder / CHECKPOINTS, step, state)
+
+
+def seed_everything(seed: int) -> None:
+    """Make the global generators start from a seed: initial weights are drawn from them, and nothing after."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)

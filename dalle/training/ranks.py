@@ -1,0 +1,120 @@
+"""The processes that train together, as `torchrun` starts them, and what they say to one another."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+PORTION = 1 << 26
+"""Bytes that are sent at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """This process among those that train together."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the one that writes."""
+        return self.rank == 0
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes, wherever the tensor lies."""
+        if self.count > 1:
+            dist.all_reduce(values)
+        return values / self.count
+
+    def share(self, total: int, flag: str) -> int:
+        """How many of so many are each process's own.
+
+        Raises:
+            ValueError: if they cannot be shared out equally.
+        """
+        if total % self.count:
+            raise ValueError(f"{flag} is {total}, expected a multiple of the {self.count} processes")
+        return total // self.count
+
+    def from_first(self, content: bytes | None) -> bytes | None:
+        """What the first process has, on every process: they may share no disk.
+
+        Args:
+            content: of the first process; what others give is not looked at.
+        """
+        if self.count == 1:
+            return content
+        size = torch.tensor([-1 if content is None else len(content)])
+        dist.broadcast(size, 0)
+        if size < 0:
+            return None
+        received = bytearray(content or b"") if self.first else bytearray(int(size))
+        for start in range(0, len(received), PORTION):
+            dist.broadcast(torch.frombuffer(memoryview(received)[start : start + PORTION], dtype=torch.uint8), 0)
+        return bytes(received)
+
+    def check_same(self, fingerprint: str, subject: str) -> None:
+        """Check that all processes have the same as the first.
+
+        Raises:
+            ValueError: on each that has not.
+        """
+        first = (self.from_first(fingerprint.encode()) or b"").decode()
+        if first != fingerprint:
+            raise ValueError(
+                f"rank {self.rank}: {subject} are not those of rank 0 ({fingerprint[:12]}, there {first[:12]}); start "
+                "every process with the same options, code and data"
+            )
+
+
+def device_of(name: str) -> torch.device:
+    """Where this process computes: `cpu`, `cuda` (its own of the GPUs), or `auto`, a GPU if there is one.
+
+    Raises:
+        ValueError: if torch knows no such device, or finds no GPU.
+    """
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"--device {device}: torch finds no GPU here; use --device cpu")
+    try:
+        return torch.device(device, int(os.environ.get("LOCAL_RANK", 0))) if device == "cuda" else torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"--device {device}: torch knows no such device; use auto, cpu or cuda") from None
+
+
+def backends(device: torch.device) -> str:
+    """Who carries tensors between processes: of a GPU NCCL, which takes no others, and of the processor always gloo.
+
+    Figures, fingerprints and checkpoints are sums and bytes of the processor, whatever the network computes on.
+    """
+    return "cpu:gloo,cuda:nccl" if device.type == "cuda" else "cpu:gloo"
+
+
+@contextlib.contextmanager
+def joined(device: str = "auto") -> Iterator[Ranks]:
+    """The processes that `torchrun` started, or this one alone."""
+    own = device_of(device)
+    if "WORLD_SIZE" not in os.environ:
+        yield Ranks(rank=0, count=1, device=own)
+        return
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    # Its functions have the group of now as their default, and torch imports it sooner or later. Imported after the
+    # group was opened it would keep the group, and with it gloo's threads, beyond the interpreter's end: one of them
+    # that wants Python's lock by then is unwound through C++ and takes the process down with SIGABRT.
+    importlib.import_module("torch.distributed.nn")
+    dist.init_process_group(backends(own))
+    try:
+        yield Ranks(rank=dist.get_rank(), count=dist.get_world_size(), device=own)
+        dist.barrier()  # a process that leaves early tears down what another may still be reading from
+    finally:
+        dist.destroy_process_group()

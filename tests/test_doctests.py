@@ -1,0 +1,30 @@
+"""The sessions in docstrings show what the code does today."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import logging
+
+import pytest
+
+DOCTESTED = [
+    "dalle.detectors",
+    "dalle.dvae",
+    "dalle.dvae.files",
+    "dalle.reading.batches",
+    "dalle.reading.epoch_order",
+    "dalle.text.padding",
+    "dalle.text.tokenizer",
+]
+
+
+@pytest.mark.parametrize("module", DOCTESTED)
+def test_sessions_in_docstrings_run(module: str) -> None:
+    """Each has at least one, and every line of it prints what stands there."""
+    logging.disable()  # an earlier test may have sent the log to standard output
+    try:
+        failed, attempted = doctest.testmod(importlib.import_module(module))
+    finally:
+        logging.disable(logging.NOTSET)
+    assert (0, True) == (failed, attempted > 0), "see the session in the captured output"
