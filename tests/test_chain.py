@@ -18,6 +18,8 @@ from schemas.folder import Folder
 from schemas.manifest import read_manifest
 from tests.server import Web
 
+pytestmark = pytest.mark.slow
+
 PICTURES, COPY = 18, 5
 JOBS = {
     name: module.main

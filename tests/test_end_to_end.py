@@ -23,6 +23,8 @@ from PIL import Image
 from tests.conftest import run_job
 from tests.server import Web
 
+pytestmark = pytest.mark.slow
+
 SETS = ("coco_val2017", "flickr8k", "cub")
 
 

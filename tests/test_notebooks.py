@@ -12,6 +12,8 @@ from nbclient import NotebookClient
 from dalle import dvae
 from pipelines.dedup import main as dedup
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 

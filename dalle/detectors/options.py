@@ -7,7 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from dalle.detectors.network import DetectorConfig
-from dalle.training.loop import LoopOptions
+from dalle.training.options import LoopOptions
 from dalle.training.steps import OptimizerOptions
 from schemas.options import no_change_of_bytes
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dalle.dvae.network import SHRINK, DVAEConfig
-from dalle.training.loop import LoopOptions
+from dalle.training.options import LoopOptions
 from dalle.training.schedules import Cosine
 from dalle.training.steps import OptimizerOptions
 from schemas.options import no_change_of_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dalle.training.loop import LoopOptions
+from dalle.training.options import LoopOptions
 from dalle.training.steps import OptimizerOptions
 from schemas.options import no_change_of_bytes
 

@@ -6,7 +6,6 @@ import contextlib
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -15,46 +14,15 @@ import torch
 
 from dalle.training import checkpoint
 from dalle.training.logs import TENSORBOARD, Log
-from dalle.training.model_folder import CHECKPOINTS, IncrementalMode, ModelRecipe, Resumption, begin, decide, finish
+from dalle.training.model_folder import CHECKPOINTS, ModelRecipe, Resumption, begin, decide, finish
+from dalle.training.options import LoopOptions
 from dalle.training.ranks import Ranks
 from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.manifest import fingerprint
-from schemas.options import no_change_of_bytes
 
 BatchT = TypeVar("BatchT")
 BatchOut = TypeVar("BatchOut", covariant=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopOptions:
-    """What every training is told."""
-
-    output_folder: Path = no_change_of_bytes(default=Path("model"))
-    """Folder for checkpoints, log and weights; made if need be."""
-    incremental_mode: IncrementalMode = no_change_of_bytes(default="incremental")
-    """incremental: go on from the last checkpoint; overwrite: start anew, deleting what this job left there before."""
-    steps: int = 1_000
-    """Steps of the optimizer, 1 or more."""
-    batch_size: int = 32
-    """Examples of a step, of all processes together, 1 or more."""
-    seed: int = 0
-    """Seed of the initial weights, the order of the examples and the noise, 0 or more."""
-    device: str = no_change_of_bytes(default="auto")
-    """Device to compute on: cpu, cuda, or auto, which is a GPU if there is one."""
-    log_every: int = no_change_of_bytes(default=100)
-    """Steps between two lines of the log, 1 or more."""
-    eval_every: int = no_change_of_bytes(default=0)
-    """Steps between two evaluations of the averaged weights; 0 makes none."""
-    save_every: int = no_change_of_bytes(default=1_000)
-    """Steps between two checkpoints, 1 or more; the last step always leaves one."""
-
-    def __post_init__(self) -> None:
-        """Bad values fail before anything starts."""
-        least = {"steps": 1, "batch_size": 1, "seed": 0, "log_every": 1, "eval_every": 0, "save_every": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"--{name} {getattr(self, name)}: expected {value} or more")
 
 
 class Batches(Protocol[BatchOut]):

@@ -14,8 +14,8 @@ from pipelines.copies.comparing import FINDINGS, VECTORS, denied_name
 from pipelines.copies.within.groups import DECIDED_BY
 from pipelines.copies.within.numbering import Numbering
 from pipelines.copies.within.runs import Runs
+from pipelines.running.do_unit import Done, Note
 from pipelines.running.unit import Unit
-from pipelines.running.units import Done, Note
 from schemas.embeddings import METADATA, embeddings_name, metadata_name, read_some_vectors, similarity
 from schemas.folder import FileRecord, Folder, Staging
 from schemas.manifest import Counts

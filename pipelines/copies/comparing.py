@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.copies.embedding import read_references
+from pipelines.running.do_unit import Done, Note
 from pipelines.running.unit import Unit
-from pipelines.running.units import Done, Note
 from pipelines.stages.decide import Copy, EmbeddedPictures, decide
-from pipelines.stages.near_duplicates import most_alike, search
+from pipelines.stages.search_exactly import most_alike, search
 from pipelines.vectors.duplicates import ReferenceSet, SearchResult
 from pipelines.vectors.products import Factor
 from schemas.embeddings import embeddings_name, read_vectors

@@ -12,9 +12,9 @@ import pyarrow as pa
 from dalle.detectors import Embedder, load_detector
 from pipelines.copies.references import Reference
 from pipelines.copies.stored_vectors import TABLE, StoredVectors
+from pipelines.running.do_unit import Done, Note
 from pipelines.running.one_thread import one_thread
 from pipelines.running.unit import Unit
-from pipelines.running.units import Done, Note
 from pipelines.stages.embed import embed
 from pipelines.vectors.duplicates import ReferenceSet
 from schemas.embeddings import DETECTOR_FILE, embeddings_name, read_vectors, write_vectors

@@ -21,10 +21,10 @@ from pipelines.copies.review import Reviewed, write_page
 from pipelines.copies.within.finding import ComparedDataset, WithinSearch, find_copies, read_copies
 from pipelines.copies.within.numbering import Numbering
 from pipelines.running.do_units import Engine, Step, do_units
+from pipelines.running.done_units import undone
 from pipelines.running.finishing import check_all_done, tidy
 from pipelines.running.recipe import Recipe
 from pipelines.running.unit import Unit
-from pipelines.running.units import undone
 from schemas.folder import ROOMS, Folder
 from schemas.lock import LOCKS
 from schemas.manifest import Counts, ancestor, fingerprint, versions

@@ -17,10 +17,11 @@ import certifi
 import pycurl
 
 from pipelines.fetching.answer import Answer
+from pipelines.fetching.deadlines import Deadline
 from pipelines.fetching.failures import failure, fault_of_url, retry_after
+from pipelines.fetching.host_slots import HostSlots
 from pipelines.fetching.options import FetchOptions
 from pipelines.fetching.robots import RobotsCache, Rules, site_of
-from pipelines.fetching.slots import HostSlots
 from schemas.reasons import REASONS, NotKept
 
 _BUFFERED = 256 << 20
@@ -55,9 +56,10 @@ class _Link:
     tries: int = 0
     anew: bool = False
     """Whether it was begun again because a connection that was kept alive had died."""
-    begun: float = 0.0
+    deadline: Deadline | None = None
+    """Set when it is taken up, which is earlier than its first attempt where it waits for robots.txt or for a slot."""
     attempted: float = 0.0
-    """When its first attempt began; later than `begun` where it waited for a robots.txt or for its host's slot."""
+    """When its first attempt began."""
     answer: Answer | None = None
     waiting: list[_Link] = field(default_factory=list)
     """Links that wait for this robots.txt."""
@@ -141,7 +143,7 @@ class Loop:
         if rules is not None:
             self._begin(link, rules)
             return
-        link.begun = time.monotonic()
+        link.deadline = Deadline.after(self._options.deadline)
         robots = self._robots_requests.get(link.site)
         if robots is None:
             robots = _Link(_ROBOTS, f"{link.site}/robots.txt", link.host, link.site)
@@ -161,12 +163,11 @@ class Loop:
             self._attempt(link)
 
     def _attempt(self, link: _Link) -> None:
-        now = time.monotonic()
-        link.begun = link.begun or now
-        link.attempted = link.attempted or now
+        link.deadline = link.deadline or Deadline.after(self._options.deadline)
+        link.attempted = link.attempted or time.monotonic()
         link.tries += 1
         link.answer = Answer(self._policy, self._options)
-        left = min(self._options.timeout, link.begun + self._options.deadline - now)
+        left = link.deadline.seconds_for_an_attempt(self._options.timeout)
         if left <= 0:
             self._settle(link, NotKept("timeout", "no time was left for it"))
             return
@@ -260,7 +261,7 @@ class Loop:
             return
         if problem and REASONS[problem.reason].transient and link.tries <= self._options.retries:
             wait = max(_FIRST_WAIT * 2 ** (link.tries - 1), retry_after(link.answer.headers))
-            if time.monotonic() + wait < link.begun + self._options.deadline:
+            if link.deadline is None or link.deadline.allows_a_wait_of(wait):
                 heapq.heappush(self._later, (time.monotonic() + wait, next(self._tickets), link))
                 return
         self._settle(link, problem)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.fetching.host_slots import has_limit
 from pipelines.fetching.options import FetchOptions
-from pipelines.fetching.slots import has_limit
 from pipelines.forecast.intervals import Estimate, mean, resampled, share
 from pipelines.forecast.probing import SEED, Probed
 from pipelines.lists.rows import host_of

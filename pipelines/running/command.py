@@ -17,9 +17,9 @@ import psutil
 from rich.console import Console
 
 from pipelines import local
+from pipelines.running.do_unit import one_line
 from pipelines.running.finishing import JobFailed
 from pipelines.running.flags import parse
-from pipelines.running.units import one_line
 from schemas.exit_codes import FAILED, OK, STOPPED, USAGE
 from schemas.lock import FolderInUse
 

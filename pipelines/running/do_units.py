@@ -12,10 +12,11 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from pipelines import local
+from pipelines.running.do_unit import DoUnit, Work
+from pipelines.running.done_units import undone
 from pipelines.running.finishing import JobFailed
 from pipelines.running.progress import progress
 from pipelines.running.unit import Unit
-from pipelines.running.units import DoUnit, Work, undone
 from schemas.folder import Folder
 
 _LOCAL = ("DirectRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner", "FnApiRunner")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.running.do_unit import FAILED, PROGRESS, failure
+from pipelines.running.done_units import read_markers, undone
 from pipelines.running.recipe import RECIPE, Recipe, merged_versions
 from pipelines.running.unit import PLAN, Unit
-from pipelines.running.units import FAILED, PROGRESS, failure, read_markers, undone
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST, Counts, Marker, manifest
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from pipelines.running.do_unit import FAILED, PROGRESS
+from pipelines.running.done_units import read_markers
 from pipelines.running.recipe import RECIPE, Recipe, merged_versions
 from pipelines.running.unit import Unit
-from pipelines.running.units import FAILED, PROGRESS, read_markers
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST, Counts, marker_name, read_manifest
 from schemas.reasons import REASONS
@@ -75,12 +76,12 @@ def decide(folder: Folder, recipe: Recipe, mode: IncrementalMode) -> Decision:
         )
     if previous.recipe is None:
         return Decision()
-    if mode == "overwrite":
-        return Decision(anew=True)
-    if previous.recipe["job"] != recipe.job:
+    if previous.recipe["job"] != recipe.job:  # never overwritten: it may be a model, or what was deduplicated by hand
         raise ValueError(
             f"{folder}: was made by the job {previous.recipe['job']}; give another --output_folder for {recipe.job}"
         )
+    if mode == "overwrite":
+        return Decision(anew=True)
     if mode == "extend" or (previous.unfinished and previous.unfinished.get("extends")):
         return _extend(folder, previous, recipe)
     _check_same_inputs(folder, previous.recipe, recipe)

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from pipelines.running.do_unit import PROGRESS
 from pipelines.running.unit import Unit
-from pipelines.running.units import PROGRESS
 from schemas.folder import Folder
 from schemas.manifest import Counts, Marker, marker_name
 

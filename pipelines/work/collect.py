@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from pipelines.lists.rows import ROWS, host_of
 from pipelines.lists.slices import read_slice
+from pipelines.running.do_unit import Done, Note
 from pipelines.running.unit import Unit
-from pipelines.running.units import Done, Note
 from pipelines.stages.filter import filter_captions
 from pipelines.work.journey import Journey
 from pipelines.work.record import Record

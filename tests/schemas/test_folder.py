@@ -115,6 +115,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), json_values, min_size=2))
 def test_canonical_json_does_not_depend_on_order(value: dict) -> None:
     """The same dict in another order has the same bytes."""

@@ -59,6 +59,7 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     store.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", [2], indirect=True)
 def test_silent_twice_and_then_well(store: Store) -> None:
     """A put goes on where a store has fallen silent before."""

@@ -63,7 +63,7 @@ def centres(vectors: np.ndarray, cells: int) -> np.ndarray:
     cells = min(cells, len(vectors))
     if cells <= 1:
         return vectors[:1]
-    with one_thread():
+    with one_faiss_thread():
         means = faiss.Kmeans(
             vectors.shape[1],
             cells,
@@ -101,7 +101,7 @@ def nearest_cells(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+def one_faiss_thread() -> Iterator[None]:
     """FAISS adds up in another order with more threads."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)

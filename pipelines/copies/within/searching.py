@@ -10,8 +10,8 @@ import numpy as np
 
 from pipelines.copies.within.numbering import PICTURE
 from pipelines.copies.within.runs import Runs
+from pipelines.running.do_unit import Done, Note
 from pipelines.running.unit import Unit
-from pipelines.running.units import Done, Note
 from pipelines.stages.link_alike import link_alike
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.copies.comparing import denied_name
-from pipelines.copies.within.cells import nearest_cells, one_thread
+from pipelines.copies.within.cells import nearest_cells, one_faiss_thread
 from pipelines.copies.within.numbering import PICTURE, Numbering
 from pipelines.copies.within.runs import Runs, write_run
+from pipelines.running.do_unit import Done, Note
 from pipelines.running.unit import Unit
-from pipelines.running.units import Done, Note
 from schemas.embeddings import embeddings_name, read_vectors
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts
@@ -82,7 +82,7 @@ class Spread:
             if self.centres is not None:
                 own = read_vectors(self.vectors, embeddings_name(shard))[left["row"]]
                 vectors.append(own.astype("<f2"))
-                with one_thread():
+                with one_faiss_thread():
                     cells.append(nearest_cells(own, self.centres))
             note(Counts.all_kept(seen))
         everyone, sums = np.concatenate(pictures), np.concatenate(hashes)

@@ -20,7 +20,7 @@ from dalle.detectors.thumbnails import thumbnail
 from dalle.pictures import drawn_textures
 from dalle.train_detector import main, train_detector
 from dalle.training import checkpoint
-from dalle.training.loop import LoopOptions
+from dalle.training.options import LoopOptions
 from dalle.training.ranks import Ranks
 
 torch.set_num_threads(1)  # the networks here are too small to be shared

@@ -109,6 +109,7 @@ def _rng() -> np.random.Generator:
 EASY = ["jpeg", "webp", "downscale", "upscale", "mild-crop", "grey", "blur", "brightness", "mirror", "text", "emoji"]
 
 
+@pytest.mark.slow
 @trained
 @pytest.mark.parametrize("kind", EASY)
 def test_builtin_knows_its_picture_after_any_common_edit(kind: str, pictures: list[np.ndarray]) -> None:

@@ -81,6 +81,7 @@ def test_gradients_reach_every_parameter(dvae: DVAE, images: torch.Tensor) -> No
     assert not [name for name, p in dvae.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
 
 
+@pytest.mark.slow
 def test_one_batch_can_be_learnt_by_heart(images: torch.Tensor) -> None:
     """In 250 steps the reconstruction comes within a tenth of the range, through hard codes."""
     torch.manual_seed(0)

@@ -18,7 +18,7 @@ from dalle.dvae.watching import perplexity
 from dalle.train_dvae import main, train_dvae
 from dalle.training import checkpoint
 from dalle.training.logs import read_log
-from dalle.training.loop import LoopOptions
+from dalle.training.options import LoopOptions
 from dalle.training.steps import OptimizerOptions
 from tests.conftest import ROOT
 from tests.examples import write_image_folder
@@ -143,6 +143,7 @@ def test_the_same_command_again_does_nothing(
     assert before == {path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_overwritten_is_trained_anew(photographs: Path, uninterrupted: Path, tmp_path: Path) -> None:
     """With the bytes of a first run."""
     anew = options(photographs, tmp_path / "out")
@@ -154,6 +155,7 @@ def test_overwritten_is_trained_anew(photographs: Path, uninterrupted: Path, tmp
     assert log_lines(uninterrupted) == log_lines(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(photographs: Path, tmp_path: Path) -> None:
     """torchrun with two gloo processes and the same global batch: the same losses up to rounding."""
     flags = [

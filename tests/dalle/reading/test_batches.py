@@ -74,6 +74,7 @@ def test_positions_do_not_depend_on_what_was_read_before(window: int, seed: int,
     assert whole[first:end] == [(n, i) for n, index in order.windows(first, end) for i in index.tolist()]
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from([1, 2, 3, 4, 6]),
     st.integers(1, 4),
@@ -121,6 +122,7 @@ def took(batches: Batches, count: int, workers: int) -> Iterator[Batch]:
             assert None is next(ours, None)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 5), st.integers(1, TOTAL), st.integers(0, TOTAL))
 def test_workers_take_turns_over_the_ends_of_epochs(
     shards: ExampleShards, workers: int, batch_size: int, consumed: int
@@ -144,6 +146,7 @@ def test_no_example_twice_and_the_rest_is_said(shards: ExampleShards, caplog: py
     assert epochs[0] != epochs[1] != epochs[2]
 
 
+@pytest.mark.slow
 def test_worker_processes_and_tars_give_the_same(folder: str, shards: ExampleShards) -> None:
     """Two real workers; the state counts what was taken, not what they read ahead; tars as Parquet."""
     expected = list(Batches(shards, batch_size=6, window=10))

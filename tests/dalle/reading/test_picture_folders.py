@@ -94,6 +94,7 @@ def test_all_drawn_needs_no_folder() -> None:
         Batches(PictureFolders([], resolution=SIDE, drawn_share=1), batch_size=5000)
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from([1, 2, 3, 6]),
     st.integers(1, 40),
@@ -123,6 +124,7 @@ def test_ranks_and_interruptions_change_nothing(
     assert same(expected, seen)
 
 
+@pytest.mark.slow
 def test_endless_is_epoch_after_epoch(folder: Path) -> None:
     """The same batches as an epoch for each `for`, with and without processes that read ahead; its epoch is known."""
     shards = PictureFolders([folder], resolution=SIDE)

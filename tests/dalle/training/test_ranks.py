@@ -104,6 +104,7 @@ def train_together(runs: Sequence[list[str]], cwds: Sequence[Path]) -> list[tupl
     return together(command, command, cwds=cwds)
 
 
+@pytest.mark.slow
 def test_going_on_without_a_shared_disk(tmp_path: Path) -> None:
     """Only rank 0 has the checkpoint: the other is sent it, and the weights are those of an undisturbed run."""
     folders = (tmp_path / "one", tmp_path / "two")

@@ -34,6 +34,8 @@ from tests.browser import chromium
 from tests.conftest import write_jpeg
 from tests.pipelines.jobs.test_dedup import DETECTOR, rows
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "</script><script>window.pwned=1</script><!-- <img src=x onerror=window.pwned=1> \u2028 & \"'"
 BIRDS = 8
 

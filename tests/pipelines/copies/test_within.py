@@ -32,8 +32,10 @@ from pipelines.stages.link_alike import link_alike
 from pipelines.vectors.components import join
 from schemas.folder import Folder, Staging
 from tests.conftest import Job, SmallDisk, hashes, run_job, write_jpeg
-from tests.pipelines.copies.test_near_duplicates import unit_vectors
 from tests.pipelines.jobs.test_ingest import pool
+from tests.pipelines.stages.test_search_exactly import unit_vectors
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["pool"]
 

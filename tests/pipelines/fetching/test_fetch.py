@@ -202,6 +202,7 @@ def test_local_files(tmp_path: Path) -> None:
     assert (0, b"picture", None) == results[0]
 
 
+@pytest.mark.slow
 def test_img2datasets_downloader_stands_in(data: Path, tmp_path: Path) -> None:
     """The same pictures by its downloader, dead links with our reasons, and the manifest names it."""
     names = [path.name for path in sorted((data / "coco_val2017").glob("*.jpg"))[:6]]

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from pipelines.fetching import loop
 from pipelines.fetching.failures import retry_after
+from pipelines.fetching.host_slots import HostSlots
 from pipelines.fetching.options import FetchOptions
 from pipelines.fetching.robots import RobotsCache, Rules, opts_out, site_of
-from pipelines.fetching.slots import HostSlots
 from pipelines.stages.fetch import fetch
 from schemas.reasons import NotKept
 

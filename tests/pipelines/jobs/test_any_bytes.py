@@ -22,6 +22,8 @@ from pipelines.lists.source import open_source
 from pipelines.stages.fetch import fetch
 from schemas.reasons import REASONS
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (
     b'url,caption\nhttp://a.test/1.jpg,"a, b"\n',
     b"url\tcaption\nhttp://a.test/1.jpg\ta red boat\n",

@@ -20,6 +20,8 @@ from pipelines.ingest import main as ingest
 from schemas.matches import DENYLIST, MATCHES, NEAREST
 from tests.conftest import Job, hashes, run_job, write_jpeg
 
+pytestmark = pytest.mark.slow
+
 DETECTOR = ("--detector", "phash")
 
 

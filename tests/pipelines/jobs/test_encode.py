@@ -31,6 +31,8 @@ from schemas.manifest import read_manifest
 from schemas.pair_shards import read_pictures
 from tests.conftest import Job, SmallDisk, hashes, run_job
 
+pytestmark = pytest.mark.slow
+
 PICTURES = 26
 
 

@@ -20,6 +20,8 @@ from schemas.folder import Folder
 from tests.conftest import ROOT, hashes, run_job
 from tests.flink.cluster import Started, start_pool
 
+pytestmark = pytest.mark.slow
+
 DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
 
 

@@ -20,6 +20,8 @@ from tests.conftest import ROOT, jsonl, run_job
 from tests.hostile import MANNERS
 from tests.server import Web
 
+pytestmark = pytest.mark.slow
+
 KEPT = ""
 EXPECTED: dict[str, set[str]] = {
     "good": {KEPT},

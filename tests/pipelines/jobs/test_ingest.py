@@ -22,6 +22,8 @@ from schemas.pair_shards import read_pictures
 from tests.conftest import ROOT, Job, SmallDisk, hashes, jsonl, run_job
 from tests.server import Web
 
+pytestmark = pytest.mark.slow
+
 EVERY = ("--number_sample_per_shard", "7")
 
 

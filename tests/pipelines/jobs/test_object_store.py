@@ -25,6 +25,8 @@ from tests.conftest import Job, hashes, jsonl
 from tests.object_store import ObjectStore
 from tests.server import Web
 
+pytestmark = pytest.mark.slow
+
 PICTURES = 12
 pytest.importorskip("s3fs")
 

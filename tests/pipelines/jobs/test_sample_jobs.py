@@ -17,6 +17,8 @@ from pipelines.work.ingest_options import IngestOptions
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, read_manifest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("job", "told"),

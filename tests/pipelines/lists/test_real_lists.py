@@ -17,6 +17,8 @@ import pytest
 from tests.conftest import ROOT, jsonl, run_job
 from tests.server import Web
 
+pytestmark = pytest.mark.slow
+
 ROTTEN = {"fetch", "decode", "caption", "image"}
 
 

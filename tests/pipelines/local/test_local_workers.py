@@ -15,6 +15,8 @@ from pipelines.ingest import main
 from tests.conftest import Job, hashes, jsonl, until, write_jpeg
 from tests.server import Web
 
+pytestmark = pytest.mark.slow
+
 ANEW = "pipelines.local.worker"
 
 

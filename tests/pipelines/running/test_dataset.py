@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from pipelines.running.dataset import Made, Steps, make_dataset, output_folder
+from pipelines.running.do_unit import Done, Note
 from pipelines.running.do_units import Engine, Step, do_units
 from pipelines.running.finishing import JobFailed
 from pipelines.running.output import IncrementalMode, begin, decide
 from pipelines.running.recipe import RECIPE, Recipe
 from pipelines.running.unit import Unit
-from pipelines.running.units import Done, Note
 from schemas.folder import Folder, Staging
 from schemas.manifest import MANIFEST, Counts, read_manifest
 from tests.conftest import hashes

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pipelines.sample_web import build
 from pipelines.sample_web.making import VERSION, _content, _pages
 from pipelines.sample_web.pictures import thumbnail_distance
@@ -17,6 +19,8 @@ from pipelines.sample_web.tally import tally
 from pipelines.sample_web.troubles import BOILERPLATE_CAPTIONS, FOREIGN_CAPTIONS, TROUBLES
 from schemas.folder import Folder
 from tests.conftest import run_job
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_trouble_is_caught(sample: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.stages.decide import EmbeddedPictures, decide
-from pipelines.stages.near_duplicates import MOST, most_alike, search
+from pipelines.stages.search_exactly import MOST, most_alike, search
 from pipelines.vectors.duplicates import ReferenceSet, SearchResult
 from pipelines.vectors.products import Factor, Product
 from schemas.matches import DecidedBy, Decisions

@@ -1,4 +1,4 @@
-"""Do units: each alone, once, wholly or not at all, whoever does it and however often it is started."""
+"""Do one unit: once, wholly or not at all, whoever does it and however often it is started."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import apache_beam as beam
 
+from pipelines.running.done_units import is_done
 from pipelines.running.unit import Unit
 from schemas.folder import Folder, Staging
 from schemas.lock import only_worker
-from schemas.manifest import MANIFEST, Counts, Marker, fingerprint, marker_name
+from schemas.manifest import MANIFEST, Counts, Marker, marker_name
 
 FAILED = "_failed"
 PROGRESS = "_progress"
@@ -119,42 +119,6 @@ def commit(folder: Folder, staging: Staging, marker: Marker) -> None:
             folder.remove(name)
     staging.publish()
     folder.write_json(marker_name(marker.shard), marker.to_json())
-
-
-def is_done(folder: Folder, unit: Unit) -> bool:
-    """Whether the unit's marker is there, is of this fingerprint, and its files have their sizes."""
-    if not folder.exists(marker_name(unit.shard)):
-        return False
-    marker = Marker.read(folder, unit.shard)
-    if marker.fingerprint != unit.fingerprint:
-        return False
-    try:
-        return all(folder.size(f.name) == f.size for f in marker.files)
-    except FileNotFoundError:
-        return False
-
-
-def undone(folder: Folder, units: Sequence[Unit]) -> list[Unit]:
-    """The units that are still to do, in an order that spreads neighbours.
-
-    Beam's local runner deals units out before it starts, so like neighbours (one host's links) must not all
-    fall to one worker.
-    """
-    present = set(folder.names())
-    with ThreadPoolExecutor(16) as pool:
-        done = pool.map(lambda u: marker_name(u.shard) in present and is_done(folder, u), units)
-        left = [unit for unit, is_ in zip(units, done, strict=True) if not is_]
-    return sorted(left, key=lambda unit: fingerprint(unit.shard))
-
-
-def read_markers(folder: Folder, units: Sequence[Unit]) -> list[Marker]:
-    """The markers of all units.
-
-    Raises:
-        FileNotFoundError: if one has none.
-    """
-    with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(lambda unit: Marker.read(folder, unit.shard), units))
 
 
 def failure(folder: Folder, shard: str) -> str:
