@@ -74,6 +74,8 @@ def _truth(words: list[str]) -> bool:
 
 def _number(kind: Callable[[str], Any]) -> Callable[[list[str]], Any]:
     def read(words: list[str]) -> Any:
+        if not words:
+            raise ValueError("expected a number, found nothing")
         try:
             number = kind(words[0])
             if not math.isfinite(number):

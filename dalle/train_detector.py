@@ -11,6 +11,7 @@ is refused, unless --incremental_mode overwrite says to begin anew.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Sequence
 
@@ -46,11 +47,17 @@ def train_detector(options: TrainDetectorOptions) -> int:
         recipe = ModelRecipe(
             job="train_detector",
             network=options_json(options.network),
-            inputs=[{"name": "images", "sha256": batches.fingerprint}],
+            inputs=[{"name": "images", "sha256": batches.fingerprint}, *_begun_from(options)],
             options=options_json(options),
         )
         train(run, options.loop, ranks, recipe)
     return OK
+
+
+def _begun_from(options: TrainDetectorOptions) -> list[dict[str, str]]:
+    if options.init_from is None:
+        return []
+    return [{"name": "init_from", "sha256": hashlib.sha256(options.init_from.read_bytes()).hexdigest()}]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -42,7 +42,9 @@ def train_dvae(options: TrainDVAEOptions) -> int:
     with joined(options.loop.device) as ranks:
         seed_everything(options.loop.seed)
         pictures = training_pictures(options, ranks)
-        objective = RelaxedBound(first_weights(options), options.relaxation, options.min_scale)
+        dvae = first_weights(options)
+        begun_from = [{"name": "init_from", "sha256": dvae.fingerprint()}] if options.init_from else []
+        objective = RelaxedBound(dvae, options.relaxation, options.min_scale)
         run = DVAERun(options, ranks, objective, pictures)
         if ranks.first:
             weights = sum(value.numel() for value in run.dvae.parameters())
@@ -53,7 +55,7 @@ def train_dvae(options: TrainDVAEOptions) -> int:
         recipe = ModelRecipe(
             job="train_dvae",
             network=options_json(options.network),
-            inputs=pictures.inputs,
+            inputs=[*pictures.inputs, *begun_from],
             options=options_json(options),
             lineage=pictures.lineage,
         )

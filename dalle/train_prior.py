@@ -55,8 +55,8 @@ def train_prior(options: TrainPriorOptions) -> int:
         made_for = {"vocabulary": shards.vocabulary, "dvae": shards.dvae}
         run = PriorRun(options, ranks, prior, Endless(batches), made_for)
         _introduce(options, shards, prior)
-        trained = train(run, options.loop, ranks, _recipe(options, shards, prior))
-    return _say_whether_it_fell(options.loop.output_folder, time.monotonic() - began) if trained else OK
+        train(run, options.loop, ranks, _recipe(options, shards, prior))
+    return _say_whether_it_fell(options.loop.output_folder, time.monotonic() - began)
 
 
 def network_for(shards: ExampleShards, options: TrainPriorOptions) -> PriorConfig:

@@ -26,11 +26,10 @@ from pipelines.auditing.audit_examples import audit_examples
 from pipelines.auditing.audit_pairs import audit_pairs
 from pipelines.auditing.review_examples import ReviewOptions, review
 from pipelines.running.command import Command, run
-from pipelines.running.recipe import RECIPE
 from schemas import sample
 from schemas.exit_codes import FAILED, OK
 from schemas.folder import Folder
-from schemas.manifest import MANIFEST, Counts, check_manifest, marker_name, read_manifest
+from schemas.manifest import MANIFEST, RECIPE, Counts, check_manifest, marker_name, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,8 @@ from schemas.folder import FileRecord, Folder, canonical_json
 from schemas.pairs import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, REFUSED, REMOVED, STATUSES, SUCCESS
 
 MANIFEST = "manifest.json"
+RECIPE = "_recipe.json"
+"""What an unfinished folder is being made from; the manifest takes its place."""
 WEIGHTS = "model.safetensors"
 """What every training calls the weights that it leaves."""
 FORMAT_VERSION = 1

@@ -31,11 +31,20 @@ class DetectorConfig:
     widths: tuple[int, ...] = (64, 128, 256)
     """Channels of the stages at a quarter, an eighth, … of the side; multiples of 32 suit the processor's tiles."""
     depths: tuple[int, ...] = (1, 3, 3)
-    """Residual blocks of each stage."""
+    """Residual blocks of each stage, 1 or more."""
     neck: int = 512
-    """Channels that are pooled."""
+    """Channels that are pooled over the picture, 1 or more."""
     dimension: int = 256
-    """Length of the vector."""
+    """Dimensions of a vector, 1 or more."""
+
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        if len(self.widths) != len(self.depths):
+            raise ValueError(
+                f"--widths has {len(self.widths)} values, --depths {len(self.depths)}; give one for each stage"
+            )
+        if min(*self.widths, *self.depths, self.neck, self.dimension, self.side) < 1 or self.side % 4:
+            raise ValueError(f"{self}: expected numbers of 1 or more, and a side that is a multiple of 4")
 
 
 class StandardConv(nn.Module):

@@ -64,9 +64,16 @@ class TrainDetectorOptions:
                 f"--side_steps are {sum(self.side_steps):,} in all, expected less than the {self.loop.steps:,} of "
                 "--steps, or none are left for the last side"
             )
-        for name, least in (("hold_out_every", 0), ("drawn", 1), ("workers", 0), ("threads", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} {getattr(self, name)}: expected {least} or more")
+        least = {"hold_out_every": 0, "drawn": 1, "workers": 0, "threads": 1, "entropy_weight": 0}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"--{name} {getattr(self, name):g}: expected {value} or more")
+        if self.loop.batch_size < 2:
+            raise ValueError(f"--batch_size {self.loop.batch_size}: expected 2 or more, to tell pictures apart")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"--ema_decay {self.ema_decay:g}: expected 0 to below 1")
+        if min(self.side_steps, default=1) < 1:
+            raise ValueError(f"--side_steps {min(self.side_steps)}: expected 1 or more for each side")
         if self.temperature <= 0:
             raise ValueError(f"--temperature {self.temperature:g}: expected a number above 0")
 

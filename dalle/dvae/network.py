@@ -31,15 +31,15 @@ class DVAEConfig:
     """The size of the networks; the defaults are the paper's (App. A.2)."""
 
     vocab_size: int = 8192
-    """Codes."""
+    """Codes in the codebook, 1 or more."""
     encoder_n_hid: int = 256
-    """Channels of the encoder's first group; the last has eight times as many."""
+    """Channels of the encoder's first group, a multiple of 4; the last has eight times as many."""
     decoder_n_hid: int = 256
-    """Channels of the decoder's last group; the first has eight times as many."""
+    """Channels of the decoder's last group, a multiple of 4; the first has eight times as many."""
     n_init: int = 128
-    """Channels that a code becomes in the decoder."""
+    """Channels that a code is embedded in at the decoder's beginning, 1 or more."""
     n_blk_per_group: int = 2
-    """Residual blocks in each of the four groups."""
+    """Residual blocks in each of the four groups, 1 or more."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

@@ -9,6 +9,7 @@ from typing import Any
 
 from dalle.dvae.options import TrainDVAEOptions
 from dalle.pictures.augment import dvae_view
+from dalle.pictures.folders import picture_files
 from dalle.reading.batches import Batches, Shards
 from dalle.reading.endless import Endless
 from dalle.reading.pair_shards import PairShards
@@ -45,6 +46,8 @@ def training_pictures(options: TrainDVAEOptions, ranks: Ranks) -> TrainingPictur
     if (chosen.input_folder is None) == (not chosen.images and not chosen.drawn_share):
         raise ValueError("expected either --input_folder, a dataset of pairs, or --images, folders of pictures")
     ranks.share(batch_size, "--batch_size")
+    if chosen.validation_images is not None:
+        picture_files(chosen.validation_images)  # a wrong folder is said now, not at the first evaluation
     lineage: list[Mapping[str, Any]] = []
     shards: Shards
     if chosen.input_folder is not None:

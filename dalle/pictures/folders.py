@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from dalle.pictures import images
@@ -48,6 +49,8 @@ def read_picture(file: Path) -> Pixels:
         ValueError: naming the file, if it cannot be read or decoded.
     """
     try:
+        if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
+            raise ValueError(f"{file}: is no plain file; take it out of the folder and begin anew")
         return images.decode(file.read_bytes())
     except images.UndecodableImage as error:
         raise ValueError(

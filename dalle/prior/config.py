@@ -14,17 +14,17 @@ class PriorConfig:
     vocab_size: int = TEXT_VOCABULARY
     """Entries of the vocabulary; a padding token for each position of the text comes after them."""
     image_vocab_size: int = 8192
-    """Codes."""
+    """Codes in the codebook."""
     text_length: int = TEXT_LENGTH
     """Positions of the text."""
     codes: int = IMAGE_LENGTH
     """Codes of a picture, a square number."""
     layers: int = 64
-    """Blocks of attention and two linear layers."""
+    """Layers of attention and two linear maps."""
     heads: int = 62
-    """Heads of attention."""
+    """Heads of attention in a layer."""
     head_size: int = 64
-    """Numbers of a head."""
+    """Dimensions of a head."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

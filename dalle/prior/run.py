@@ -73,7 +73,7 @@ class PriorRun:
         path = folder / WEIGHTS
         model = {"config": asdict(self.prior.config), **self._made_for}  # one entry: several come in any order
         with whole_file(path) as unfinished:
-            safetensors.torch.save_file(self.prior.state_dict(), unfinished, {"model": json.dumps(model)})
+            unfinished.write_bytes(safetensors.torch.save(self.prior.state_dict(), {"model": json.dumps(model)}))
         return path
 
     def state_dict(self) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class PictureFolders:
     def __init__(self, folders: Sequence[Path], *, resolution: int, drawn_share: float = 0.0) -> None:
         if not 0 <= drawn_share <= 1:
             raise ValueError(f"--drawn_share is {drawn_share}, expected 0 to 1")
+        if 0.99 < drawn_share < 1:
+            raise ValueError(f"--drawn_share is {drawn_share}, expected at most 0.99, or 1 and no --images")
         if (drawn_share == 1) == bool(folders):
             raise ValueError(
                 f"--drawn_share is {drawn_share:g} and --images has {len(folders)} folders; give folders of pictures, "

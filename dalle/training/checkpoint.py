@@ -37,16 +37,16 @@ def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
     path = folder / f"{step:08d}.safetensors"
     tensors: dict[str, Tensor] = {}
     rest = json.dumps(_split(tree, "", tensors))
-    with whole_file(path) as unfinished:
-        safetensors.torch.save_file(tensors, unfinished, {"tree": rest})
-    for old in _all(folder)[:-KEEP]:
+    with whole_file(path) as unfinished:  # not save_file, which leaves a file of its own when it is killed
+        unfinished.write_bytes(safetensors.torch.save(tensors, {"tree": rest}))
+    for old in checkpoints(folder)[:-KEEP]:
         old.unlink()
     return path
 
 
 def latest(folder: Path) -> Path | None:
     """The checkpoint of the most steps, if there is one."""
-    return next(reversed(_all(folder)), None)
+    return next(reversed(checkpoints(folder)), None)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -102,9 +102,9 @@ def like(value: Tensor, model: Tensor) -> Tensor:
     return torch.empty_like(model, dtype=value.dtype).copy_(value)
 
 
-def _all(folder: Path) -> list[Path]:
+def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a folder, by their steps."""
-    paths = [path for path in folder.glob("*.safetensors") if re.fullmatch(r"\d{8,}", path.stem)]
+    paths = [path for path in folder.glob("*.safetensors") if re.fullmatch(r"\d{8,}", path.stem) and path.is_file()]
     return sorted(paths, key=lambda path: int(path.stem))
 
 

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from dalle.flags import parse
 from dalle.training.logs import print_messages
+from dalle.training.loop import TrainingFailed
 from schemas.exit_codes import FAILED, STOPPED, USAGE
 from schemas.lock import FolderInUse
 
@@ -69,6 +70,8 @@ class TrainingCommand(Generic[OptionsT]):
             return self.train(parse(self.name, self.manual, self.presets, words))
         except (ValueError, FolderInUse) as error:
             return self._complain(str(error), USAGE)
+        except TrainingFailed as error:
+            return self._complain(str(error), FAILED)
         except OSError as error:
             what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
             return self._complain(what, FAILED)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from dalle.training.ranks import Ranks
+from schemas.whole_file import whole_file
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
@@ -45,8 +46,9 @@ class Log:
 
     def _drop_after(self, step: int) -> None:
         if self._path.exists():
-            kept = [line for line in self._path.read_text().splitlines() if _step_of(line) <= step]
-            self._path.write_text("".join(line + "\n" for line in kept))
+            lines = self._path.read_text(errors="replace").splitlines()
+            with whole_file(self._path) as unfinished:
+                unfinished.write_text("".join(line + "\n" for line in lines if _step_of(line) <= step))
 
     def figures(self, step: int, values: Mapping[str, float]) -> None:
         """One line; `step` is how many steps are done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -14,15 +15,20 @@ import torch
 
 from dalle.training import checkpoint
 from dalle.training.logs import TENSORBOARD, Log
-from dalle.training.model_folder import CHECKPOINTS, ModelRecipe, Resumption, begin, decide, finish
+from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish
 from dalle.training.options import LoopOptions
 from dalle.training.ranks import Ranks
+from dalle.training.set_aside import CHECKPOINTS, is_set_aside, settle
 from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.manifest import fingerprint
 
 BatchT = TypeVar("BatchT")
 BatchOut = TypeVar("BatchOut", covariant=True)
+
+
+class TrainingFailed(RuntimeError):
+    """The training could not go on; what it says is for the user."""
 
 
 class Batches(Protocol[BatchOut]):
@@ -66,7 +72,7 @@ class Run(Protocol[BatchT]):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it but the batches'."""
+        """All of it but the batches'; `weights` are the network's own."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -94,15 +100,16 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
         ValueError: if the output folder holds something else, or processes were started with different things.
         FolderInUse: if another run is at work there.
     """
-    ranks.check_same(fingerprint(recipe.to_json()), "the options or the data")
-    if ranks.first:
+    # how often the log is written as well: all ranks add up its figures
+    ranks.check_same(fingerprint([recipe.to_json(), options.log_every]), "the options or the data")
+    if ranks.first and not is_set_aside(options.output_folder):
         decide(options.output_folder, recipe, options.steps, options.incremental_mode)  # refuses, before it is made
     with _alone(options.output_folder) if ranks.first else contextlib.nullcontext():
         done = _start(run, options, ranks, recipe)
         if done is None:
             return False
         with Log(options.output_folder, done) if ranks.first else contextlib.nullcontext() as log:
-            _take_steps(run, options, recipe, done, log)
+            _take_steps(run, options, done, log)
         if ranks.first:
             weights = run.save(options.output_folder)
             finish(options.output_folder, recipe, weights)
@@ -112,33 +119,47 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One training at a time in a folder."""
+    """One training at a time in a folder; a model that it was to replace and could not is put back at its end."""
     folder.mkdir(parents=True, exist_ok=True)
     with only_run(Folder(folder)):
-        yield
+        settle(folder)
+        try:
+            yield
+        finally:
+            settle(folder)
 
 
 def _start(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe) -> int | None:
     """Put the run where the first process's checkpoint is; gives the steps that are done, None if all is finished."""
-    decision = Resumption()
+    folder, resumption = options.output_folder, Resumption()
     if ranks.first:
-        decision = decide(options.output_folder, recipe, options.steps, options.incremental_mode)
-        if decision.notice:
-            print(decision.notice, file=sys.stderr)
-        if decision.finished:
-            print(f"  {options.output_folder}: is finished already, nothing to do")
-    if ranks.from_first(b"finished" if decision.finished else None) is not None:
+        resumption = decide(folder, recipe, options.steps, options.incremental_mode)
+        if resumption.notice:
+            print(resumption.notice, file=sys.stderr)
+        if resumption.finished:
+            print(f"  {folder}: is finished already, nothing to do")
+    if ranks.from_first(b"finished" if resumption.finished else None) is not None:
         return None
+    state = _checkpoint(resumption.checkpoint, ranks)
+    if state is not None:
+        _go_on(run, state, f"{resumption.checkpoint or 'the checkpoint of rank 0'}")
     if ranks.first:
-        begin(options.output_folder, decision)
-    state = _checkpoint(decision.checkpoint, ranks)
-    if state is None:
-        return 0
-    run.load_state_dict(state["run"])
-    run.batches.load_state_dict(state["batches"])
-    if ranks.first:
-        print(f"  goes on from {decision.checkpoint}, {state['step']:,} of {options.steps:,} steps are done")
-    return int(state["step"])
+        begin(folder, resumption, recipe)
+        if state is not None:
+            print(f"  goes on from {resumption.checkpoint}, {state['step']:,} of {options.steps:,} steps are done")
+    return int(state["step"]) if state is not None else 0
+
+
+def _go_on(run: Run[Any], state: Mapping[str, Any], name: str) -> None:
+    try:
+        run.load_state_dict(state["run"])
+        run.batches.load_state_dict(state["batches"])
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(
+            f"{name}: does not hold what this training needs ({type(error).__name__}: {reason}); delete it to go on "
+            "from another"
+        ) from None
 
 
 def _checkpoint(path: Path | None, ranks: Ranks) -> dict[str, Any] | None:
@@ -149,7 +170,7 @@ def _checkpoint(path: Path | None, ranks: Ranks) -> dict[str, Any] | None:
     return checkpoint.loads(content, f"the checkpoint of rank 0 ({path or 'sent'})") if content is not None else None
 
 
-def _take_steps(run: Run[Any], options: LoopOptions, recipe: ModelRecipe, done: int, log: Log | None) -> None:
+def _take_steps(run: Run[Any], options: LoopOptions, done: int, log: Log | None) -> None:
     """The steps that are left."""
     since = time.monotonic()
     with contextlib.closing(iter(run.batches)) as batches:
@@ -162,15 +183,32 @@ def _take_steps(run: Run[Any], options: LoopOptions, recipe: ModelRecipe, done: 
                 if log is not None:
                     log.figures(step, figures)
                     print(f"  step {step:,} of {options.steps:,}: {run.summary(figures)}", flush=True)
+                _check_finite(figures["loss"], step)
             if log is not None and options.eval_every and step % options.eval_every == 0:
                 run.watch(batch, step, log)
             if log is not None and (step == options.steps or step % options.save_every == 0):
-                _save(run, options, recipe, step)
+                _save(run, options.output_folder, step)
 
 
-def _save(run: Run[Any], options: LoopOptions, recipe: ModelRecipe, step: int) -> None:
-    state = {"step": step, "recipe": recipe.to_json(), "run": run.state_dict(), "batches": run.batches.state_dict()}
-    checkpoint.save(options.output_folder / CHECKPOINTS, step, state)
+def _check_finite(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise TrainingFailed(
+            f"step {step}: the loss is {loss}; the checkpoints before it are kept, go on from there with a lower "
+            "--learning_rate, more --warmup_steps or a --grad_clip"
+        )
+
+
+def _save(run: Run[Any], folder: Path, step: int) -> None:
+    """A checkpoint, unless its weights are spoilt; with the first of them a model that is replaced can go."""
+    state = run.state_dict()
+    spoilt = [name for name, value in state["weights"].items() if not bool(torch.isfinite(value).all())]
+    if spoilt:
+        raise TrainingFailed(
+            f"step {step}: {len(spoilt)} of {len(state['weights'])} weights are not finite, the first is {spoilt[0]}; "
+            "the checkpoints before it are kept, go on from there with a lower --learning_rate"
+        )
+    checkpoint.save(folder / CHECKPOINTS, step, {"step": step, "run": state, "batches": run.batches.state_dict()})
+    settle(folder)
 
 
 def seed_everything(seed: int) -> None:

@@ -1,31 +1,33 @@
 """The folder that a training leaves: what an earlier run left there, what a run may do to it, how it is finished.
 
-    checkpoints/      where the training stands; the newest two
-    log.jsonl         figures, and in tensorboard/ the same with pictures
-    model.safetensors the weights, when all steps are done
-    manifest.json     last of all: job, options, fingerprints of the inputs, lineage, sha256 of the weights
+    checkpoints/        where the training stands; the newest two
+    log.jsonl           figures, and in tensorboard/ the same with pictures
+    _recipe.json        what the model is being made from, while it is not finished
+    model.safetensors   the weights, when all steps are done
+    manifest.json       last of all: job, options, fingerprints of the inputs, lineage, sha256 of the weights
 
-The same command goes on where it was interrupted. A folder of another job, network or data set is refused, unless
+The same command goes on where it was interrupted. A folder of another job, network, seed or data set is refused, unless
 `--incremental_mode overwrite` says to begin anew; another job's is refused even then.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from dalle.training import checkpoint
-from dalle.training.logs import LOG, TENSORBOARD
+from dalle.training.logs import LOG
+from dalle.training.set_aside import CHECKPOINTS, set_aside
 from schemas.folder import Folder
-from schemas.manifest import MANIFEST, WEIGHTS, manifest, read_manifest, versions
+from schemas.manifest import MANIFEST, RECIPE, WEIGHTS, manifest, read_manifest, versions
 
 IncrementalMode = Literal["incremental", "overwrite"]
 
-CHECKPOINTS = "checkpoints"
 _MAKE_THE_WEIGHTS = ("numpy", "opencv-python-headless", "torch")
+_MAY_CHANGE = ("steps",)
+"""Options that are not worth a word when they differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +40,16 @@ class ModelRecipe:
     inputs: Sequence[Mapping[str, Any]]
     """Name and sha256 of each input."""
     options: Mapping[str, Any]
-    """Those that change the weights."""
+    """Those that change the weights; `seed` among them."""
     lineage: Sequence[Mapping[str, Any]] = ()
     """The datasets behind the inputs."""
 
     def to_json(self) -> dict[str, Any]:
-        """As a checkpoint keeps it."""
+        """As an unfinished folder keeps it."""
         return {
             "job": self.job,
-            "network": dict(self.network),
             "inputs": [dict(i) for i in self.inputs],
-            "options": dict(self.options),
+            "options": {**self.options, "network": dict(self.network)},
         }
 
 
@@ -76,7 +77,8 @@ def decide(folder: Path, recipe: ModelRecipe, steps: int, mode: IncrementalMode)
         mode: what to do about a model that was made from something else.
 
     Raises:
-        ValueError: if another job left the folder, or it was made from something else and is not to be overwritten.
+        ValueError: if another job left the folder, or it was made from something else and is not to be overwritten, or
+            more steps are done than are asked for.
     """
     previous = recipe_in(folder)
     if previous is None:
@@ -88,90 +90,117 @@ def decide(folder: Path, recipe: ModelRecipe, steps: int, mode: IncrementalMode)
         )
     if mode == "overwrite":
         return Resumption(anew=True)
-    _check_same(folder, previous, recipe)
+    _check_same(folder, previous, recipe.to_json())
     last = checkpoint.latest(folder / CHECKPOINTS)
-    done = (folder / MANIFEST).exists() and last is not None and int(last.stem) >= steps
-    changed = _changed(previous["options"], recipe.options, ignoring=("steps",))
+    done = _steps_of(last) if last else 0
+    if done > steps:
+        raise ValueError(
+            f"{folder}: {done:,} steps are done, more than --steps {steps}; give --steps {done} or more, or "
+            "--incremental_mode overwrite to start anew"
+        )
+    finished = last is not None and done == steps and _is_finished(folder)
+    changed = _changed(previous["options"], recipe.to_json()["options"])
     notice = ""
-    if changed and done:
+    if changed and finished:
         notice = f"{folder}: was trained with another {changed}; --incremental_mode overwrite trains it anew"
     elif changed and last is not None:
         notice = f"{folder}: was begun with another {changed}; goes on with what is given now"
-    return Resumption(checkpoint=last, finished=done, notice=notice)
+    return Resumption(checkpoint=last, finished=finished, notice=notice)
 
 
 def recipe_in(folder: Path) -> Mapping[str, Any] | None:
-    """Job, network, inputs and options of what was done in the folder last; None if nothing of ours is there."""
-    last = checkpoint.latest(folder / CHECKPOINTS)
-    if last is not None:
-        recipe = checkpoint.outline(last).get("recipe")
-        return recipe if recipe is not None else {"job": "of another version or kind of training"}
-    return read_manifest(Folder(folder)) if (folder / MANIFEST).exists() else None
+    """Job, inputs and options of what was done in the folder last; None if nothing of ours is there."""
+    for name in (RECIPE, MANIFEST):
+        if (folder / name).is_file():
+            value = Folder(folder).read_json(RECIPE) if name == RECIPE else read_manifest(Folder(folder))
+            if not isinstance(value, dict) or not {"job", "inputs", "options"} <= value.keys():
+                raise ValueError(
+                    f"{folder / name}: says neither job nor inputs, so no job of ours wrote it as it is; give another "
+                    "--output_folder, or put back what was there"
+                )
+            return value
+    return None
 
 
 def is_stale(folder: Path, sha256: str) -> bool:
     """Whether a model lies there that was made from another input than this one."""
     previous = recipe_in(folder)
-    return previous is not None and sha256 not in [one["sha256"] for one in previous.get("inputs", ())]
+    return previous is not None and sha256 not in [one["sha256"] for one in previous["inputs"]]
 
 
-def begin(folder: Path, decision: Resumption) -> None:
-    """Make the folder ready for the run: called when its data and options are known to be good."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)  # what said that it was whole goes first
-    if decision.anew:
-        for name in (WEIGHTS, LOG):
-            (folder / name).unlink(missing_ok=True)
-        for name in (CHECKPOINTS, TENSORBOARD):
-            shutil.rmtree(folder / name, ignore_errors=True)
-    for leftover in (*folder.glob("*.tmp-*"), *(folder / CHECKPOINTS).glob("*.tmp-*")):
-        leftover.unlink()  # of a run that was killed while it wrote
+def begin(folder: Path, resumption: Resumption, recipe: ModelRecipe) -> None:
+    """Make the folder ready for the run: called when its options are known to be good and its checkpoint is read."""
+    if resumption.anew:
+        set_aside(folder)
+    model = Folder(folder)
+    model.write_json(RECIPE, recipe.to_json())
+    model.remove(MANIFEST)  # what said that it was whole
+    for name in (WEIGHTS, RECIPE, MANIFEST, LOG, f"{CHECKPOINTS}/*.safetensors"):
+        for leftover in folder.glob(f"{name}.tmp-*"):
+            leftover.unlink()  # of a run that was killed while it wrote
 
 
 def finish(folder: Path, recipe: ModelRecipe, weights: Path) -> None:
     """Write the manifest, when the weights are there."""
     model = Folder(folder)
+    made_from = recipe.to_json()
     value = manifest(
         job=recipe.job,
         table="model",
-        options={**recipe.options, "network": dict(recipe.network)},
-        inputs=recipe.inputs,
+        options=made_from["options"],
+        inputs=made_from["inputs"],
         library_versions=versions(*_MAKE_THE_WEIGHTS),
         markers=[],
         lineage=recipe.lineage,
     )
     files = {weights.name: {"sha256": model.sha256(weights.name), "size": model.size(weights.name)}}
     model.write_json(MANIFEST, {**value, "files": files})
+    model.remove(RECIPE)
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether the manifest is there, and the weights that it tells of."""
+    if (folder / RECIPE).exists() or not (folder / MANIFEST).is_file():
+        return False
+    files = read_manifest(Folder(folder), table="model")["files"]
+    return all((folder / name).is_file() and (folder / name).stat().st_size == f["size"] for name, f in files.items())
+
+
+def _steps_of(path: Path) -> int:
+    steps = checkpoint.outline(path).get("step")
+    if steps != int(path.stem):
+        raise ValueError(f"{path}: holds step {steps}, not that of its name; delete it to go on from another")
+    return int(path.stem)
 
 
 def _check_nothing_foreign(folder: Path) -> None:
-    ours = {CHECKPOINTS, LOG, TENSORBOARD}
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    foreign = next((n for n in names if n not in ours and not n.startswith((".", "_")) and ".tmp-" not in n), None)
+    foreign = next((name for name in names if not name.startswith((".", "_"))), None)
     if foreign is not None:
         raise ValueError(
-            f"{folder}: holds '{foreign}' but neither {MANIFEST} nor checkpoints, so no training of ours made it; give "
+            f"{folder}: holds '{foreign}' but neither {MANIFEST} nor {RECIPE}, so no training of ours made it; give "
             "an empty --output_folder"
         )
 
 
-def _check_same(folder: Path, previous: Mapping[str, Any], recipe: ModelRecipe) -> None:
-    network = previous.get("network") or previous["options"].get("network")
-    if network != dict(recipe.network):
+def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    for name, what in (("network", "a network of"), ("seed", "the seed")):
+        before, now = old["options"].get(name), new["options"].get(name)
+        if before != now:
+            raise ValueError(
+                f"{folder}: was begun with {what} {before}, now it is {now}; give the options that it began with, "
+                "--incremental_mode overwrite to start anew, or another --output_folder"
+            )
+    if list(old["inputs"]) != list(new["inputs"]):
         raise ValueError(
-            f"{folder}: was begun with a network of {network}, now it is {dict(recipe.network)}; give the options "
-            "that it began with, --incremental_mode overwrite to start anew, or another --output_folder"
-        )
-    if [dict(i) for i in previous["inputs"]] != [dict(i) for i in recipe.inputs]:
-        raise ValueError(
-            f"{folder}: was made from {_spell(previous['inputs'])}, now {_spell(recipe.inputs)} is given; use "
+            f"{folder}: was made from {_spell(old['inputs'])}, now {_spell(new['inputs'])} is given; use "
             "--incremental_mode overwrite to start anew, or another --output_folder"
         )
 
 
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any], ignoring: Sequence[str]) -> str:
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Names of the options that differ, with their old values."""
-    names = [name for name, value in new.items() if name not in ignoring and old.get(name) != value]
+    names = [name for name, value in new.items() if name not in _MAY_CHANGE and old.get(name) != value]
     return ", ".join(f"{name} ({old.get(name)})" for name in names)
 
 

@@ -22,7 +22,7 @@ class LoopOptions:
     batch_size: int = 32
     """Examples of a step, of all processes together, 1 or more."""
     seed: int = 0
-    """Seed of the initial weights, the order of the examples and the noise, 0 or more."""
+    """Seed of the initial weights, the order of the examples and the noise, 0 to 2^63 - 1."""
     device: str = no_change_of_bytes(default="auto")
     """Device to compute on: cpu, cuda, or auto, which is a GPU if there is one."""
     log_every: int = no_change_of_bytes(default=100)
@@ -38,3 +38,5 @@ class LoopOptions:
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"--{name} {getattr(self, name)}: expected {value} or more")
+        if self.seed >= 2**63:
+            raise ValueError(f"--seed {self.seed}: expected less than 2^63")

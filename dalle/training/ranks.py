@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -66,29 +67,33 @@ class Ranks:
         """Check that all processes have the same as the first.
 
         Raises:
-            ValueError: on each that has not.
+            ValueError: on all, if one has not.
         """
         first = (self.from_first(fingerprint.encode()) or b"").decode()
-        if first != fingerprint:
+        differs = torch.tensor(float(first != fingerprint))
+        anyone = bool(self.mean(differs.clone()) > 0)  # asked of all, so that all of them end with a sentence
+        advice = "start every process with the same options, code and data"
+        if differs:
             raise ValueError(
-                f"rank {self.rank}: {subject} are not those of rank 0 ({fingerprint[:12]}, there {first[:12]}); start "
-                "every process with the same options, code and data"
+                f"rank {self.rank}: {subject} are not those of rank 0 ({fingerprint[:12]}, there {first[:12]}); "
+                f"{advice}"
             )
+        if anyone:
+            raise ValueError(f"rank {self.rank}: {subject} of another rank are not those of rank 0; {advice}")
 
 
 def device_of(name: str) -> torch.device:
     """Where this process computes: `cpu`, `cuda` (its own of the GPUs), or `auto`, a GPU if there is one.
 
     Raises:
-        ValueError: if torch knows no such device, or finds no GPU.
+        ValueError: if it is another device, or torch finds no GPU.
     """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise ValueError(f"--device {device}: no training computes there; use auto, cpu or cuda")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {device}: torch finds no GPU here; use --device cpu")
-    try:
-        return torch.device(device, int(os.environ.get("LOCAL_RANK", 0))) if device == "cuda" else torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"--device {device}: torch knows no such device; use auto, cpu or cuda") from None
+    return torch.device(device, int(os.environ.get("LOCAL_RANK", 0))) if device == "cuda" else torch.device(device)
 
 
 def backends(device: torch.device) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 from pipelines.running.do_unit import FAILED, PROGRESS, failure
 from pipelines.running.done_units import read_markers, undone
-from pipelines.running.recipe import RECIPE, Recipe, merged_versions
+from pipelines.running.recipe import Recipe, merged_versions
 from pipelines.running.unit import PLAN, Unit
 from schemas.folder import Folder
-from schemas.manifest import MANIFEST, Counts, Marker, manifest
+from schemas.manifest import MANIFEST, RECIPE, Counts, Marker, manifest
 
 
 class JobFailed(RuntimeError):

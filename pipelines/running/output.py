@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from pipelines.running.do_unit import FAILED, PROGRESS
 from pipelines.running.done_units import read_markers
-from pipelines.running.recipe import RECIPE, Recipe, merged_versions
+from pipelines.running.recipe import Recipe, merged_versions
 from pipelines.running.unit import Unit
 from schemas.folder import Folder
-from schemas.manifest import MANIFEST, Counts, marker_name, read_manifest
+from schemas.manifest import MANIFEST, RECIPE, Counts, marker_name, read_manifest
 from schemas.reasons import REASONS
 
 IncrementalMode = Literal["incremental", "overwrite", "extend", "retry"]

@@ -9,9 +9,6 @@ from typing import Any
 from pipelines.running.unit import Unit
 from schemas.manifest import fingerprint
 
-RECIPE = "_recipe.json"
-"""What an unfinished folder is being made from; the manifest takes its place."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:

@@ -20,6 +20,7 @@ from dalle.detectors.thumbnails import thumbnail
 from dalle.pictures import drawn_textures
 from dalle.train_detector import main, train_detector
 from dalle.training import checkpoint
+from dalle.training.loop import seed_everything
 from dalle.training.options import LoopOptions
 from dalle.training.ranks import Ranks
 
@@ -256,6 +257,7 @@ def test_crowding_looks_at_the_nearest_other_picture() -> None:
 
 def test_a_short_run_lowers_the_loss(options: TrainDetectorOptions) -> None:
     """On the same batch again and again."""
+    seed_everything(options.loop.seed)
     ranks = Ranks(rank=0, count=1, device=torch.device("cpu"))
     run = DetectorRun(options, ranks, PairBatches(options, []))
     views = torch.from_numpy(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -214,13 +216,58 @@ def test_a_checkpoint_of_another_network_or_other_pictures_is_refused(
     uninterrupted: Path, photographs: Path, tmp_path: Path
 ) -> None:
     whole = options(photographs, tmp_path / "out")
-    (tmp_path / "out/checkpoints").mkdir(parents=True)
-    (tmp_path / "out/checkpoints/00000008.safetensors").write_bytes(
-        (uninterrupted / "checkpoints/00000008.safetensors").read_bytes()
-    )
+    shutil.copytree(uninterrupted, tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     with pytest.raises(ValueError, match="was begun with a network of"):
         train_dvae(replace(whole, network=replace(whole.network, n_init=16)))
     with pytest.raises(ValueError, match=r"was made from images \(\w{12}\), now images \(\w{12}\) is given"):
         train_dvae(replace(whole, pictures=replace(whole.pictures, drawn_share=0.5)))
-    with pytest.raises(ValueError, match="the state is of a reading with seed 5, expected 6"):
+    with pytest.raises(ValueError, match="was begun with the seed 5, now it is 6"):
         train_dvae(with_loop(whole, seed=6))
+    assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+
+
+def test_a_model_stays_until_another_can_take_its_place(uninterrupted: Path, photographs: Path, tmp_path: Path) -> None:
+    """Told to begin anew on pictures of which one cannot be read: what was there is there again."""
+    shutil.copytree(uninterrupted, tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    folder = write_image_folder(tmp_path / "pictures", 7)
+    (folder / "zebra.png").write_bytes(b"")
+    anew = with_loop(options(photographs, tmp_path / "out"), incremental_mode="overwrite")
+    with pytest.raises(ValueError, match=r"zebra.png"):
+        train_dvae(replace(anew, pictures=replace(anew.pictures, images=(folder,), drawn_share=0.0)))
+    assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+
+
+def test_weights_that_are_spoilt_are_no_model(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1 and one sentence; no checkpoint and no manifest says otherwise."""
+    flags = [
+        "tiny",
+        "--images",
+        photographs,
+        "--output_folder",
+        tmp_path / "out",
+        "--resolution",
+        16,
+        "--batch_size",
+        4,
+    ]
+    for log_every in (1, 8):
+        more = ["--steps", 8, "--learning_rate", 1e30, "--warmup_steps", 0, "--log_every", log_every, "--save_every", 3]
+        assert 1 == main([*map(str, flags), *map(str, more)])
+        error = capsys.readouterr().err
+        assert 1 == len(error.splitlines())
+        assert "the loss is" in error or "weights are not finite" in error
+    assert not (tmp_path / "out/manifest.json").exists()
+    assert not list((tmp_path / "out").glob("checkpoints/*"))
+
+
+def test_a_pipe_among_the_pictures_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named."""
+    folder = write_image_folder(tmp_path / "pictures", 3)
+    os.mkfifo(folder / "x.png")
+    flags = ["tiny", "--images", folder, "--output_folder", tmp_path / "x", "--batch_size", 4, "--resolution", 16]
+    assert 2 == main([*map(str, flags), "--steps", "3"])
+    assert "x.png: is no plain file" in capsys.readouterr().err

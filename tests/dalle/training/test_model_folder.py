@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +12,16 @@ import pytest
 import torch
 
 from dalle.training import checkpoint
-from dalle.training.model_folder import CHECKPOINTS, ModelRecipe, Resumption, begin, decide, finish, is_stale
+from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish, is_stale
+from dalle.training.set_aside import ASIDE, CHECKPOINTS, is_set_aside, set_aside, settle
 from schemas.folder import Folder
-from schemas.manifest import WEIGHTS, read_manifest
+from schemas.manifest import RECIPE, WEIGHTS, read_manifest
 
-RECIPE = ModelRecipe(
+TOY = ModelRecipe(
     job="train_toy",
     network={"width": 4},
     inputs=[{"name": "pairs", "sha256": "a" * 64}],
-    options={"steps": 10, "learning_rate": 0.1},
+    options={"steps": 10, "learning_rate": 0.1, "seed": 0},
 )
 
 
@@ -26,11 +29,14 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def leave(folder: Path, recipe: ModelRecipe = RECIPE, *, step: int = 10, finished: bool = True) -> Path:
+def leave(folder: Path, recipe: ModelRecipe = TOY, *, step: int = 10, finished: bool = True) -> Path:
     """A folder as a training leaves it, after so many steps."""
-    checkpoint.save(folder / CHECKPOINTS, step, {"step": step, "recipe": recipe.to_json(), "w": torch.ones(2)})
+    folder.mkdir(parents=True)
+    begin(folder, Resumption(), recipe)
+    checkpoint.save(folder / CHECKPOINTS, step, {"step": step, "run": {"weights": {"w": torch.ones(2)}}})
     (folder / "log.jsonl").write_text('{"step": 10, "loss": 1}\n')
     (folder / "tensorboard").mkdir()
+    (folder / "tensorboard/events.out.tfevents.1").write_bytes(b"events")
     if finished:
         (folder / WEIGHTS).write_bytes(b"weights")
         finish(folder, recipe, folder / WEIGHTS)
@@ -39,27 +45,28 @@ def leave(folder: Path, recipe: ModelRecipe = RECIPE, *, step: int = 10, finishe
 
 def test_what_a_run_does_to_what_it_finds(tmp_path: Path) -> None:
     """Nothing there, begun, finished, finished and to go on longer, told to overwrite; deciding writes nothing."""
-    assert Resumption() == decide(tmp_path / "none", RECIPE, 10, "incremental")
+    assert Resumption() == decide(tmp_path / "none", TOY, 10, "incremental")
     assert not (tmp_path / "none").exists()
     begun = leave(tmp_path / "begun", step=4, finished=False)
     done = leave(tmp_path / "done")
     before = files(tmp_path)
     last = begun / CHECKPOINTS / "00000004.safetensors"
-    assert Resumption(checkpoint=last) == decide(begun, RECIPE, 10, "incremental")
-    assert decide(done, RECIPE, 10, "incremental").finished
-    longer = decide(done, RECIPE, 20, "incremental")
+    assert Resumption(checkpoint=last) == decide(begun, TOY, 10, "incremental")
+    assert decide(done, TOY, 10, "incremental").finished
+    longer = decide(done, TOY, 20, "incremental")
     assert (False, False, "00000010") == (longer.finished, longer.anew, longer.checkpoint and longer.checkpoint.stem)
-    assert decide(done, RECIPE, 10, "overwrite").anew
+    assert decide(done, TOY, 10, "overwrite").anew
     assert before == files(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (replace(RECIPE, job="train_other"), "was made by the job train_toy; give another --output_folder for train_other"),
-        (replace(RECIPE, network={"width": 8}), r"was begun with a network of \{'width': 4\}, now it is \{'width': 8\}"),
+        (replace(TOY, job="train_other"), "was made by the job train_toy; give another --output_folder for train_other"),
+        (replace(TOY, network={"width": 8}), r"was begun with a network of \{'width': 4\}, now it is \{'width': 8\}"),
+        (replace(TOY, options={**TOY.options, "seed": 1}), "was begun with the seed 0, now it is 1; give the options"),
         (
-            replace(RECIPE, inputs=[{"name": "pairs", "sha256": "b" * 64}]),
+            replace(TOY, inputs=[{"name": "pairs", "sha256": "b" * 64}]),
             r"was made from pairs \(aaaaaaaaaaaa\), now pairs \(bbbbbbbbbbbb\) is given; use --incremental_mode overwrite",
         ),
     ],
@@ -71,7 +78,7 @@ def test_another_training_is_refused(tmp_path: Path, recipe: ModelRecipe, messag
     before = files(folder)
     with pytest.raises(ValueError, match=message):
         decide(folder, recipe, 10, "incremental")
-    if recipe.job == RECIPE.job:
+    if recipe.job == TOY.job:
         assert decide(folder, recipe, 10, "overwrite").anew
     else:
         with pytest.raises(ValueError, match=message):
@@ -84,23 +91,27 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path, mode: str) -> N
     """Somebody's files, a dataset of the pipelines, checkpoints without a recipe."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/cat.jpg").write_bytes(b"cat")
-    with pytest.raises(ValueError, match=r"photos: holds 'cat.jpg' but neither manifest.json nor checkpoints"):
-        decide(tmp_path / "photos", RECIPE, 10, mode)
+    with pytest.raises(ValueError, match=r"photos: holds 'cat.jpg' but neither manifest.json nor _recipe.json"):
+        decide(tmp_path / "photos", TOY, 10, mode)
     dataset = {"format_version": 1, "table": "pairs", "job": "dedup", "options": {}, "inputs": [], "lineage": []}
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean/manifest.json").write_text(json.dumps(dataset))
     with pytest.raises(
         ValueError, match="clean: was made by the job dedup; give another --output_folder for train_toy"
     ):
-        decide(tmp_path / "clean", RECIPE, 10, mode)
+        decide(tmp_path / "clean", TOY, 10, mode)
     checkpoint.save(tmp_path / "old" / CHECKPOINTS, 3, {"updates": 3})
-    with pytest.raises(ValueError, match="old: was made by the job of another version or kind of training"):
-        decide(tmp_path / "old", RECIPE, 10, mode)
+    with pytest.raises(ValueError, match=r"old: holds 'checkpoints' but neither manifest.json nor _recipe.json"):
+        decide(tmp_path / "old", TOY, 10, mode)
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/log.jsonl").write_text("{}")
+    with pytest.raises(ValueError, match=r"log: holds 'log.jsonl' but neither"):
+        decide(tmp_path / "log", TOY, 10, mode)
 
 
 def test_other_options_are_said(tmp_path: Path) -> None:
     """They may change on the way; a finished model is not trained anew without being told to."""
-    other = replace(RECIPE, options={"steps": 10, "learning_rate": 0.2})
+    other = replace(TOY, options={**TOY.options, "learning_rate": 0.2})
     begun = leave(tmp_path / "begun", step=4, finished=False)
     assert "was begun with another learning_rate (0.1); goes on" in decide(begun, other, 10, "incremental").notice
     done = decide(leave(tmp_path / "done"), other, 10, "incremental")
@@ -108,13 +119,78 @@ def test_other_options_are_said(tmp_path: Path) -> None:
     assert "was trained with another learning_rate (0.1); --incremental_mode overwrite trains it anew" in done.notice
 
 
-def test_overwriting_takes_away_what_was_there_and_no_more(tmp_path: Path) -> None:
-    """A person's notes stay; half-written files of a killed run go in any case."""
+def test_what_is_not_whole_is_not_finished(tmp_path: Path) -> None:
+    """Weights that are gone or cut off are made again from the checkpoint; a checkpoint answers for its name."""
     folder = leave(tmp_path / "model")
-    (folder / "notes.txt").write_text("mine")
+    for damage in (lambda: (folder / WEIGHTS).write_bytes(b"cut"), (folder / WEIGHTS).unlink):
+        damage()
+        decision = decide(folder, TOY, 10, "incremental")
+        assert (False, True) == (decision.finished, decision.checkpoint is not None)
+    with pytest.raises(ValueError, match="10 steps are done, more than --steps 4; give --steps 10 or more, or"):
+        decide(folder, TOY, 4, "incremental")
+    newest = folder / CHECKPOINTS / "00000010.safetensors"
+    newest.rename(newest.with_stem("99999999"))
+    with pytest.raises(ValueError, match=r"99999999.safetensors: holds step 10, not that of its name; delete it"):
+        decide(folder, TOY, 10, "incremental")
+
+
+def test_overwriting_keeps_the_old_until_the_new_has_a_checkpoint(tmp_path: Path) -> None:
+    """A person's files stay where they are; half-written files of a killed run go."""
+    folder = leave(tmp_path / "model")
+    for name in ("notes.txt", "draft.tmp-old", "checkpoints/best.pt", "tensorboard/mine"):
+        (folder / name).write_text("mine")
+    before = files(folder)
     (folder / CHECKPOINTS / "00000011.safetensors.tmp-1234abcd").write_bytes(b"half")
-    begin(folder, decide(folder, RECIPE, 10, "overwrite"))
-    assert {"notes.txt": b"mine"} == files(folder)
+    begin(folder, decide(folder, TOY, 10, "overwrite"), TOY)
+    assert is_set_aside(folder)
+    (folder / "log.jsonl").write_text("of the new one")
+    settle(folder)  # it came to nothing
+    assert before == files(folder)
+    begin(folder, decide(folder, TOY, 10, "overwrite"), TOY)
+    checkpoint.save(folder / CHECKPOINTS, 2, {"step": 2})
+    settle(folder)
+    mine = {name: content for name, content in files(folder).items() if content == b"mine"}
+    assert {"notes.txt", "draft.tmp-old", "checkpoints/best.pt", "tensorboard/mine"} == set(mine)
+    assert {RECIPE, "checkpoints/00000002.safetensors"} == set(files(folder)) - set(mine)
+
+
+def test_stopped_at_any_point_of_setting_aside_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each of its moves, and then at each move of putting it back: the next command has the old model whole."""
+    replace_file, points = os.replace, 0
+    for first in range(99):
+        for second in range(99):
+            folder = leave(tmp_path / f"{first}-{second}")
+            before = files(folder)
+            stopped = [_stops(set_aside, folder, first, monkeypatch), _stops(settle, folder, second, monkeypatch)]
+            monkeypatch.setattr(os, "replace", replace_file)
+            settle(folder)
+            assert before == files(folder)
+            assert not (folder / ASIDE).exists()
+            points += 1
+            if not stopped[1]:
+                break
+        if not stopped[0]:
+            break
+    assert points > 10
+
+
+def _stops(function: Callable[[Path], None], folder: Path, after: int, patch: pytest.MonkeyPatch) -> bool:
+    """Run it and stop it after so many moves; whether it was stopped."""
+    replace_file = os.replace
+    moves = iter([True] * after)
+
+    def move(source: Path, target: Path) -> None:
+        if not next(moves, False):
+            raise KeyboardInterrupt
+        replace_file(source, target)
+
+    with patch.context() as inside:
+        inside.setattr(os, "replace", move)
+        try:
+            function(folder)
+        except KeyboardInterrupt:
+            return True
+    return False
 
 
 def test_the_manifest_says_what_the_model_is(tmp_path: Path) -> None:

@@ -10,12 +10,11 @@ import torch
 from PIL import Image
 
 from dalle import dvae, scenes, train_dvae
-from dalle.training import checkpoint
 from pipelines import audit, encode, ingest, vocab
 from pipelines.sample_web.collecting import served_list
 from pipelines.work.ingest_options import IngestOptions
 from schemas.folder import Folder
-from schemas.manifest import fingerprint, read_manifest
+from schemas.manifest import RECIPE, fingerprint, read_manifest
 
 pytestmark = pytest.mark.slow
 
@@ -83,8 +82,9 @@ def test_with_the_sample_they_take_it(
     assert 2 == read_manifest(Folder("data/sample/examples"))["counts"]["statuses"]["success"]
     now = fingerprint(read_manifest(Folder("data/sample/clean")))
     for made_from, begins_anew in ((now, False), ("another", True)):
-        recipe = {"job": "train_dvae", "inputs": [{"name": "pairs", "sha256": made_from}]}
-        checkpoint.save(Path("data/sample/dvae/checkpoints"), 1, {"recipe": recipe})
+        recipe = {"job": "train_dvae", "inputs": [{"name": "pairs", "sha256": made_from}], "options": {}}
+        Folder("data/sample/dvae").make()
+        Folder("data/sample/dvae").write_json(RECIPE, recipe)
         assert begins_anew == ("overwrite" in train_dvae.sample_flags())
     shutil.rmtree("data/sample/examples")
     assert 0 == audit.main(["--processes_count", "1"])

@@ -13,10 +13,10 @@ from pipelines.running.do_unit import Done, Note
 from pipelines.running.do_units import Engine, Step, do_units
 from pipelines.running.finishing import JobFailed
 from pipelines.running.output import IncrementalMode, begin, decide
-from pipelines.running.recipe import RECIPE, Recipe
+from pipelines.running.recipe import Recipe
 from pipelines.running.unit import Unit
 from schemas.folder import Folder, Staging
-from schemas.manifest import MANIFEST, Counts, read_manifest
+from schemas.manifest import MANIFEST, RECIPE, Counts, read_manifest
 from tests.conftest import hashes
 
 MADE_OF = Recipe(
