@@ -207,7 +207,7 @@ def breakages() -> Iterator[tuple[str, object, str]]:
     )
     yield "a text", lambda path: path.write_text("no picture"), r"cannot be decoded as a picture \(.*take it out"
     yield "gone", lambda path: path.unlink(), r"cannot be read \(No such file.*give it back"
-    yield "a folder", lambda path: (path.unlink(), path.mkdir()), r"cannot be read \(Is a directory\)"
+    yield "a folder", lambda path: (path.unlink(), path.mkdir()), r"is no plain file; take it out"
     yield "a loop", lambda path: (path.unlink(), path.symlink_to(path)), r"cannot be read \(Too many levels"
 
 
