@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from dalle.dvae.bound import RelaxedBound
 from dalle.dvae.files import load
@@ -26,15 +25,15 @@ from dalle.dvae.network import DVAE
 from dalle.dvae.options import PRESETS, TrainDVAEOptions
 from dalle.dvae.pictures import training_pictures
 from dalle.dvae.run import DVAERun
-from dalle.training.command import TrainingCommand
+from dalle.training.command import Sample, TrainingCommand
 from dalle.training.loop import seed_everything, train
-from dalle.training.model_folder import ModelRecipe, is_stale
+from dalle.training.model_folder import ModelRecipe
 from dalle.training.ranks import joined
 from schemas import sample
 from schemas.exit_codes import OK
-from schemas.folder import Folder
-from schemas.manifest import fingerprint, read_manifest
 from schemas.options import options_json
+
+SAMPLE = Sample(dataset=sample.CLEAN, model=sample.DVAE)
 
 
 def train_dvae(options: TrainDVAEOptions) -> int:
@@ -77,18 +76,10 @@ def first_weights(options: TrainDVAEOptions) -> DVAE:
     return dvae.train()
 
 
-def sample_flags() -> list[str]:
-    """Those of the sample; its training begins anew if its pictures have changed since."""
-    pairs = sample.sample_folder(sample.CLEAN)
-    flags = ["tiny", "--input_folder", pairs, "--output_folder", sample.DVAE]
-    stale = is_stale(Path(sample.DVAE), fingerprint(read_manifest(Folder(pairs))))
-    return [*flags, "--incremental_mode", "overwrite"] if stale else flags
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     command = TrainingCommand(
-        name="dalle.train_dvae", manual=__doc__ or "", presets=PRESETS, train=train_dvae, sample=sample_flags
+        name="dalle.train_dvae", manual=__doc__ or "", presets=PRESETS, train=train_dvae, sample=SAMPLE
     )
     return command.run(argv)
 

@@ -30,16 +30,18 @@ from dalle.prior.run import PriorRun
 from dalle.reading.batches import Batches
 from dalle.reading.endless import Endless
 from dalle.reading.example_shards import ExampleShards
-from dalle.training.command import TrainingCommand
+from dalle.training.command import Sample, TrainingCommand
 from dalle.training.logs import read_log
 from dalle.training.loop import seed_everything, train
-from dalle.training.model_folder import ModelRecipe, is_stale
+from dalle.training.model_folder import ModelRecipe
 from dalle.training.ranks import joined
 from schemas import sample
 from schemas.exit_codes import FAILED, OK
 from schemas.folder import Folder
-from schemas.manifest import ancestor, fingerprint, read_manifest
+from schemas.manifest import ancestor, read_manifest
 from schemas.options import options_json
+
+SAMPLE = Sample(dataset=sample.EXAMPLES, model=sample.PRIOR)
 
 
 def train_prior(options: TrainPriorOptions) -> int:
@@ -110,18 +112,10 @@ def _say_whether_it_fell(folder: Path, seconds: float) -> int:
     return OK
 
 
-def sample_flags() -> list[str]:
-    """Those of the sample; its training begins anew if its examples have changed since."""
-    examples = sample.sample_folder(sample.EXAMPLES)
-    flags = ["tiny", "--input_folder", examples, "--output_folder", sample.PRIOR]
-    stale = is_stale(Path(sample.PRIOR), fingerprint(read_manifest(Folder(examples))))
-    return [*flags, "--incremental_mode", "overwrite"] if stale else flags
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     command = TrainingCommand(
-        name="dalle.train_prior", manual=__doc__ or "", presets=PRESETS, train=train_prior, sample=sample_flags
+        name="dalle.train_prior", manual=__doc__ or "", presets=PRESETS, train=train_prior, sample=SAMPLE
     )
     return command.run(argv)
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from dalle.flags import parse
 from dalle.training.logs import print_messages
 from dalle.training.loop import TrainingFailed
+from dalle.training.model_folder import is_stale
 from schemas.exit_codes import FAILED, STOPPED, USAGE
+from schemas.folder import Folder
 from schemas.lock import FolderInUse
+from schemas.manifest import fingerprint, read_manifest
+from schemas.sample import sample_folder
 
 OptionsT = TypeVar("OptionsT")
 
@@ -40,6 +45,27 @@ RENAMED = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What is trained, and where, if no arguments are given."""
+
+    dataset: str
+    """A folder of the sample that the pipelines left."""
+    model: str
+    """Where the model goes."""
+
+    def flags(self) -> list[str]:
+        """Those that stand for none; the training begins anew if the dataset has changed since.
+
+        Raises:
+            ValueError: if the dataset is not there yet.
+        """
+        dataset = sample_folder(self.dataset)
+        flags = ["tiny", "--input_folder", dataset, "--output_folder", self.model]
+        stale = is_stale(Path(self.model), fingerprint(read_manifest(Folder(dataset))))
+        return [*flags, "--incremental_mode", "overwrite"] if stale else flags
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingCommand(Generic[OptionsT]):
     """What is trained by which command."""
 
@@ -51,8 +77,8 @@ class TrainingCommand(Generic[OptionsT]):
     """By name, one sentence and the options, which are the defaults of the flags after it."""
     train: Callable[[OptionsT], int]
     """Does it; gives the exit code."""
-    sample: Callable[[], Sequence[str]] | None = None
-    """The flags that stand for no flags at all: those of the sample."""
+    sample: Sample | None = None
+    """What no arguments at all stand for."""
 
     def run(self, argv: Sequence[str] | None) -> int:
         """Train; gives the exit code.
@@ -64,7 +90,7 @@ class TrainingCommand(Generic[OptionsT]):
         print_messages()
         try:
             if not words and self.sample is not None:
-                words = list(self.sample())
+                words = self.sample.flags()
                 print(f"no arguments given: {' '.join(words)}")
             check_renamed(words)
             return self.train(parse(self.name, self.manual, self.presets, words))

@@ -85,7 +85,7 @@ def test_with_the_sample_they_take_it(
         recipe = {"job": "train_dvae", "inputs": [{"name": "pairs", "sha256": made_from}], "options": {}}
         Folder("data/sample/dvae").make()
         Folder("data/sample/dvae").write_json(RECIPE, recipe)
-        assert begins_anew == ("overwrite" in train_dvae.sample_flags())
+        assert begins_anew == ("overwrite" in train_dvae.SAMPLE.flags())
     shutil.rmtree("data/sample/examples")
     assert 0 == audit.main(["--processes_count", "1"])
     assert "no folder given: checking data/sample/clean\n" in capsys.readouterr().out
