@@ -90,7 +90,9 @@ def _say(prog: str, message: str, code: int) -> int:
 
 def _quieten() -> None:
     """Beam installs a root handler while it is imported, and says much of itself that is not for a user."""
-    logging.basicConfig(format="%(message)s", level=logging.ERROR, force=True)
+    errors = logging.StreamHandler()
+    errors.setLevel(logging.ERROR)  # the root's own level does not hold for what other loggers hand up to it
+    logging.basicConfig(format="%(message)s", level=logging.ERROR, handlers=[errors], force=True)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     threading.excepthook = _report_thread
 
