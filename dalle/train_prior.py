@@ -37,8 +37,6 @@ from dalle.training.model_folder import ModelRecipe
 from dalle.training.ranks import joined
 from schemas import sample
 from schemas.exit_codes import FAILED, OK
-from schemas.folder import Folder
-from schemas.manifest import ancestor, read_manifest
 from schemas.options import options_json
 
 SAMPLE = Sample(dataset=sample.EXAMPLES, model=sample.PRIOR)
@@ -74,7 +72,6 @@ def network_for(shards: ExampleShards, options: TrainPriorOptions) -> PriorConfi
 
 
 def _recipe(options: TrainPriorOptions, shards: ExampleShards, prior: Prior) -> ModelRecipe:
-    parent = read_manifest(Folder(options.input_folder or ""))
     return ModelRecipe(
         job="train_prior",
         network=options_json(prior.config),
@@ -84,7 +81,7 @@ def _recipe(options: TrainPriorOptions, shards: ExampleShards, prior: Prior) -> 
             {"name": "dvae", "sha256": shards.dvae},
         ],
         options=options_json(options),
-        lineage=[*parent["lineage"], ancestor(parent)],
+        lineage=shards.lineage,
     )
 
 

@@ -272,6 +272,11 @@ def ancestor(parent: Mapping[str, Any]) -> dict[str, Any]:
     return {"job": parent["job"], "manifest": fingerprint(parent), "options": parent["options"]}
 
 
+def lineage_from(parent: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The lineage of what is made from a dataset: the dataset's own, and the dataset."""
+    return [*parent["lineage"], ancestor(parent)]
+
+
 def is_deduplicated(dataset: Mapping[str, Any]) -> bool:
     """Whether near-duplicates were taken out of the dataset of this manifest, or of one that it was made from."""
     return any(each["job"] == "dedup" for each in (dataset, *dataset["lineage"]))

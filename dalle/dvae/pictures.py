@@ -15,8 +15,6 @@ from dalle.reading.endless import Endless
 from dalle.reading.pair_shards import PairShards
 from dalle.reading.picture_folders import PictureFolders
 from dalle.training.ranks import Ranks
-from schemas.folder import Folder
-from schemas.manifest import ancestor, read_manifest
 
 WINDOW = 4_096
 """Stored pictures that are shuffled together."""
@@ -48,17 +46,16 @@ def training_pictures(options: TrainDVAEOptions, ranks: Ranks) -> TrainingPictur
     ranks.share(batch_size, "--batch_size")
     if chosen.validation_images is not None:
         picture_files(chosen.validation_images)  # a wrong folder is said now, not at the first evaluation
-    lineage: list[Mapping[str, Any]] = []
+    lineage: Sequence[Mapping[str, Any]] = ()
     shards: Shards
     if chosen.input_folder is not None:
-        shards = PairShards(
+        shards = pairs = PairShards(
             chosen.input_folder,
             view=partial(dvae_view, resolution=chosen.resolution),
             allow_undeduplicated=chosen.allow_undeduplicated,
         )
         name, source = "pairs", chosen.input_folder
-        parent = read_manifest(Folder(chosen.input_folder))
-        lineage = [*parent["lineage"], ancestor(parent)]
+        lineage = pairs.lineage
     else:
         shards = PictureFolders(chosen.images, resolution=chosen.resolution, drawn_share=chosen.drawn_share)
         name, source = "images", ", ".join(map(str, chosen.images)) or "drawn"

@@ -15,7 +15,7 @@ from dalle.text.padding import padding_tokens
 from dalle.text.tokenizer import Tokenizer
 from schemas.examples import TEXT_LENGTH
 from schemas.folder import Folder
-from schemas.manifest import Counts, fingerprint
+from schemas.manifest import Counts, fingerprint, lineage_from
 
 _CAPTION, _CROP, _DROPOUT = 1, 2, 3
 """What is drawn of an example each epoch."""
@@ -57,7 +57,7 @@ class ExampleShards:
             raise ValueError(f"{folder}: dropout needs the tokenizer of its vocabulary, {options['vocabulary'][:12]}")
         if not 0 <= dropout <= 1:
             raise ValueError(f"dropout is {dropout}, expected 0 to 1")
-        self.fingerprint = fingerprint(manifest)
+        self.fingerprint, self.lineage = fingerprint(manifest), lineage_from(manifest)
         self.vocabulary, self.dvae = str(options["vocabulary"]), str(options["dvae"])
         self.vocab_size, self.codes = int(options["vocab_size"]), int(options["codes"])
         self.image_vocab_size = int(options["image_vocab_size"])

@@ -12,7 +12,7 @@ from dalle.pictures.pixels import Pixels
 from dalle.reading.epoch_order import Piece, draws
 from dalle.reading.training_manifest import training_manifest
 from schemas.folder import Folder
-from schemas.manifest import Counts, fingerprint
+from schemas.manifest import Counts, fingerprint, lineage_from
 from schemas.pair_shards import read_pictures
 
 View = Callable[[Pixels, np.random.Generator], Pixels]
@@ -48,7 +48,7 @@ class PairShards:
     def __init__(self, folder: str, *, view: View | None = None, allow_undeduplicated: bool = False) -> None:
         self._folder, self._view = Folder(folder), view
         manifest = training_manifest(self._folder, "pairs", allow_undeduplicated=allow_undeduplicated)
-        self.fingerprint = fingerprint(manifest)
+        self.fingerprint, self.lineage = fingerprint(manifest), lineage_from(manifest)
         self._names = [shard["name"] for shard in manifest["shards"]]
         self.counts = [Counts.of_json(shard["counts"]).kept for shard in manifest["shards"]]
         self._first_ids = np.cumsum([0, *self.counts])

@@ -84,7 +84,7 @@ class Run(Protocol[BatchT]):
         ...
 
 
-def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe) -> bool:
+def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe) -> None:
     """Train from the last checkpoint, or from the beginning, to the weights and the manifest.
 
     Args:
@@ -92,9 +92,6 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
         options: how long and how often.
         ranks: the processes that train; the first of them alone reads and writes the output folder.
         recipe: what the model is made from.
-
-    Returns:
-        Whether there was anything to do: not if the folder holds this model already.
 
     Raises:
         ValueError: if the output folder holds something else, or processes were started with different things.
@@ -107,14 +104,13 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
     with _alone(options.output_folder) if ranks.first else contextlib.nullcontext():
         done = _start(run, options, ranks, recipe)
         if done is None:
-            return False
+            return
         with Log(options.output_folder, done) if ranks.first else contextlib.nullcontext() as log:
             _take_steps(run, options, done, log)
         if ranks.first:
             weights = run.save(options.output_folder)
             finish(options.output_folder, recipe, weights)
             print(f"  weights: {weights}\n  look at: tensorboard --logdir {options.output_folder / TENSORBOARD}")
-    return True
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipelines.lists import ListOptions, open_source
 from pipelines.lists.presets import PRESETS
 from schemas.folder import Folder
-from schemas.manifest import ancestor, fingerprint, read_manifest
+from schemas.manifest import fingerprint, lineage_from, read_manifest
 from schemas.pairs import SUCCESS
 from schemas.shards import read_parquet
 
@@ -42,7 +42,7 @@ class DatasetCaptions:
 
     def lineage(self) -> list[dict[str, Any]]:
         """The dataset's own, and the dataset."""
-        return [*self._manifest["lineage"], ancestor(self._manifest)]
+        return lineage_from(self._manifest)
 
     def portions(self) -> Iterator[list[str]]:
         """One for each shard."""

@@ -27,7 +27,7 @@ from pipelines.running.recipe import Recipe
 from pipelines.running.unit import Unit
 from schemas.folder import ROOMS, Folder
 from schemas.lock import LOCKS
-from schemas.manifest import Counts, ancestor, fingerprint, versions
+from schemas.manifest import Counts, fingerprint, lineage_from, versions
 from schemas.matches import WITHIN_SET, Decisions
 
 _MAKE_THE_BYTES = ("faiss-cpu", "numpy", "opencv-python-headless", "pillow", "pyarrow", "simplejpeg", "torch")
@@ -75,7 +75,7 @@ class Passes:
                 "within_cells": options.within_cells,
             },
             versions=versions(*_MAKE_THE_BYTES),
-            lineage=[*self.parent["lineage"], ancestor(self.parent)],
+            lineage=lineage_from(self.parent),
             rooms=ROOMS,
         )
 

@@ -16,7 +16,7 @@ from pipelines.stages.encode_images import CROP_POLICY, RESOLUTION
 from pipelines.work.encode_options import EncodeOptions
 from pipelines.work.encoding import Encode
 from schemas.folder import Folder
-from schemas.manifest import Counts, ancestor, fingerprint, versions
+from schemas.manifest import Counts, fingerprint, lineage_from, versions
 
 _MAKE_THE_BYTES = ("numpy", "opencv-python-headless", "pillow", "pyarrow", "simplejpeg", "tokenizers", "torch")
 _AT_ONCE = {"cpu": 4, "cuda": 64}
@@ -73,7 +73,7 @@ def recipe_of(parent: Mapping[str, Any], work: Encode) -> Recipe:
             "output_format": work.output_format,
         },
         versions=versions(*_MAKE_THE_BYTES),
-        lineage=[*parent["lineage"], ancestor(parent)],
+        lineage=lineage_from(parent),
     )
 
 
