@@ -28,8 +28,8 @@ from pipelines.auditing.review_examples import ReviewOptions, review
 from pipelines.running.command import Command, run
 from schemas import sample
 from schemas.exit_codes import FAILED, OK
-from schemas.folder import Folder
-from schemas.manifest import MANIFEST, RECIPE, Counts, check_manifest, marker_name, read_manifest
+from schemas.folder import RECIPE, Folder
+from schemas.manifest import MANIFEST, Counts, check_manifest, marker_name, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True)

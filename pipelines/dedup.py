@@ -31,15 +31,17 @@ from pipelines.copies.overlap import SetSummary
 from pipelines.copies.passes import Passes
 from pipelines.copies.reference_sets import find_sets
 from pipelines.copies.review import PAGE
-from pipelines.copies.within.finding import EXACT_FILE, WORK
+from pipelines.copies.within.finding import EXACT_FILE
 from pipelines.running.command import Command, run
 from pipelines.running.dataset import Steps, make_dataset, output_folder
 from pipelines.running.do_units import Engine
+from pipelines.running.output import Decision
 from pipelines.running.report import print_report
 from schemas.exit_codes import OK
 from schemas.folder import Folder
-from schemas.manifest import Counts, read_manifest
+from schemas.manifest import Counts
 from schemas.matches import WITHIN
+from schemas.opening import open_dataset
 from schemas.sample import CLEAN, PAIRS, SAMPLE, is_stale, sample_folder
 from schemas.shards import read_parquet
 
@@ -55,7 +57,7 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
         raise ValueError("--reference is missing; say NAME=PATH of the pictures that must not be in the training data")
     begun = time.monotonic()
     pairs, output = Folder(options.input_folder or ""), Folder(options.output_folder or "")
-    parent = read_manifest(pairs, table="pairs")
+    parent = open_dataset(pairs, table="pairs")
     if pairs.root == output.root:
         raise ValueError(f"{output}: is the input; give another --output_folder")
     embedder = detector(options.detector)
@@ -81,9 +83,11 @@ def _clean(passes: Passes) -> tuple[Counts, list[SetSummary]]:
     """Embed, compare with the references, look inside, take out, put together; then it is a dataset."""
     recipe = passes.recipe()
     units, summaries = passes.units(recipe), list[SetSummary]()
-    steps = Steps(units=units, do=lambda: summaries.extend(passes.run(units)))
-    made = make_dataset(passes.folder, recipe, passes.options.incremental_mode, lambda _: steps, also_finished=True)
-    passes.folder.remove_tree(WORK)
+
+    def prepare(output: Folder, _: Decision) -> Steps:
+        return Steps(units=units, do=lambda: summaries.extend(replace(passes, folder=output).run(units)))
+
+    made = make_dataset(passes.folder, recipe, passes.options.incremental_mode, prepare, also_finished=True)
     return made.counts, summaries
 
 

@@ -29,7 +29,8 @@ from pipelines.work.encode_recipe import recipe_of, units_of, work_of
 from schemas import sample
 from schemas.exit_codes import OK
 from schemas.folder import Folder
-from schemas.manifest import is_deduplicated, read_manifest
+from schemas.manifest import is_deduplicated
+from schemas.opening import open_dataset
 
 
 def encode(options: EncodeOptions, flags: list[str]) -> int:
@@ -39,7 +40,7 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
             return _encode_sample(options, flags)
         raise ValueError("--input_folder is missing; say which pairs become the examples in --output_folder")
     pairs = Folder(options.input_folder)
-    parent = read_manifest(pairs, table="pairs")
+    parent = open_dataset(pairs, table="pairs")
     if not is_deduplicated(parent):
         print(f"{pairs}: was never deduplicated; a training will refuse the examples", file=sys.stderr)
     work = work_of(pairs, options)
@@ -53,9 +54,9 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
     begun = time.monotonic()
     with output_folder(options.output_folder or "examples") as folder:
 
-        def prepare(_: Decision) -> Steps:
+        def prepare(output: Folder, _: Decision) -> Steps:
             units = units_of(recipe, parent)
-            return Steps(units=units, do=lambda: do_units(folder, units, step, _engine(options, flags)))
+            return Steps(units=units, do=lambda: do_units(output, units, step, _engine(options, flags)))
 
         made = make_dataset(folder, recipe, options.incremental_mode, prepare)
     if not made.already:

@@ -22,7 +22,7 @@ from pipelines.lists.slices import ShardNumbers, make_plan
 from pipelines.running.command import Command, run
 from pipelines.running.dataset import Made, Steps, make_dataset, output_folder
 from pipelines.running.do_units import Engine, Step, do_units
-from pipelines.running.finishing import finish
+from pipelines.running.finishing import check_all_done, finish
 from pipelines.running.output import Decision, begin_retry, may_pass
 from pipelines.stages.filter import load_models
 from pipelines.work.ingest_options import IngestOptions
@@ -70,21 +70,23 @@ def _collect(folder: Folder, options: IngestOptions, engine: Engine) -> Made:
     recipe = recipe_of_list(options, source)
     identity = recipe.identity if options.not_saved is None else fingerprint([recipe.identity, options.not_saved])
 
-    def prepare(decision: Decision) -> Steps:
+    def prepare(output: Folder, decision: Decision) -> Steps:
         numbers = ShardNumbers(first=decision.first, digits=options.oom_shard_count)
-        slices = make_plan(source.rows(), folder, identity, options.rows_per_shard, numbers)
+        slices = make_plan(source.rows(), output, identity, options.rows_per_shard, numbers)
         units = recipe.units(slices.units, slices.hashes)
-        step = _step(work=work_of(folder, options, source, slices.types))
-        return Steps(units=units, do=lambda: do_units(folder, units, step, engine))
+        step = _step(work=work_of(output, options, source, slices.types))
+        return Steps(units=units, do=lambda: do_units(output, units, step, engine))
 
     return make_dataset(folder, recipe, options.incremental_mode, prepare)
 
 
 def _collect_again(folder: Folder, options: IngestOptions, engine: Engine) -> Made:
     """Take the units of a finished dataset in which something failed that may have passed, and fetch that again."""
-    recipe, units = begin_retry(folder, recipe_of(options, (), {}))
-    do_units(folder, may_pass(folder, units), _step(work=work_again(folder, options), again=True), engine)
-    return Made(*finish(folder, recipe, units))
+    draft, recipe, units = begin_retry(folder, recipe_of(options, (), {}))
+    again = may_pass(folder, units)
+    do_units(draft, again, _step(work=work_again(folder, options), again=True), engine)
+    check_all_done(draft.own, again)
+    return Made(*finish(draft, recipe, units))
 
 
 def _share(options: IngestOptions) -> None:

@@ -22,12 +22,13 @@ from pipelines.captions.caption_streams import CaptionSource, DatasetCaptions, L
 from pipelines.captions.caption_streams import sample as draw
 from pipelines.running.command import Command, run
 from pipelines.running.dataset import Steps, make_dataset, output_folder
+from pipelines.running.output import Decision
 from pipelines.running.recipe import Recipe
 from schemas import sample
 from schemas.examples import TEXT_VOCABULARY
 from schemas.exit_codes import OK
 from schemas.folder import Folder
-from schemas.manifest import MANIFEST, versions
+from schemas.manifest import versions
 from schemas.options import no_change_of_bytes, options_json
 
 
@@ -78,8 +79,11 @@ def vocab(options: VocabOptions, flags: list[str]) -> int:
         files=(tokenizer.FILE,),
     )
     with output_folder(options.output_folder or "vocab") as folder:
-        steps = Steps(do=lambda: _learn(folder, captions, options))
-        made = make_dataset(folder, recipe, options.incremental_mode, lambda _: steps)
+
+        def prepare(output: Folder, _: Decision) -> Steps:
+            return Steps(do=lambda: _learn(output, captions, options))
+
+        made = make_dataset(folder, recipe, options.incremental_mode, prepare)
     if not made.already:
         print(f"  vocabulary: {folder.path(tokenizer.FILE)}")
     return OK
@@ -95,7 +99,6 @@ def _vocab_of_sample(options: VocabOptions, flags: list[str]) -> int:
 
 def _learn(folder: Folder, captions: CaptionSource, options: VocabOptions) -> dict[str, Any]:
     """Leave the vocabulary in the folder; gives what the manifest says of it."""
-    folder.remove(MANIFEST)
     seen = [0, 0]
 
     def on_progress(taken: int, total: int) -> None:

@@ -1,9 +1,9 @@
 """A dataset's folder, local or on an object store: a file in it is whole under its final name, or not there.
 
 Local files are written beside their final name as `name.tmp-<process>-<uuid>`, synced and renamed. An object store has
-no rename: there a file is finished in the local temporary folder first and then put in one request, or in parts that
-become an object with the last request. What a killed run had put of such parts is no object, costs room all the same,
-and goes by the store's own rule for incomplete uploads.
+no rename: there a file is finished in the local temporary folder first, without a name, so that it goes with the
+process, and then put in one request, or in parts that become an object with the last request. What a killed run had put
+of such parts is no object, costs room all the same, and goes by the store's own rule for incomplete uploads.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
@@ -22,12 +23,22 @@ from typing import IO, Any, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from schemas.claim import Claim, TakenOver
+from schemas.objects import etag_of
 from schemas.uploads import put_file
 
 ROOMS = ("dedup", "img_emb", "metadata", "_within")
 """Sub-folders of a dataset's folder, all made by `pipelines.dedup`: findings, vectors, whose they are, and its work."""
 
+RECIPE = "_recipe.json"
+"""What an unfinished folder, or the next state of a finished one, is being made from; its manifest takes its place."""
+
+UNGUARDED = frozenset(("_plan", "_failed", "_progress", "_locks"))
+"""Sub-folders of notes that no dataset needs: of rows for units, of units that failed or are at work, of locks."""
+
 _UNFINISHED = ".tmp-"
+_AT_ONCE = 16
+"""Requests that a store is sent at the same time."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +88,30 @@ class HashingFile:
 
 
 class Folder:
-    """A folder named by a path or an fsspec URL. Cheap to make and to pickle; nothing is touched until asked."""
+    """A folder named by a path or an fsspec URL. Cheap to make and to pickle; nothing is touched until asked.
 
-    def __init__(self, url: str | os.PathLike[str]) -> None:
+    Args:
+        url: path or URL.
+        claim: of the run that holds a store's folder; without it nothing keeps another run from changing it, too.
+    """
+
+    def __init__(self, url: str | os.PathLike[str], claim: Claim | None = None) -> None:
         self.url = str(url)
+        self.claim = claim
         # what other processes do to the folder must be seen at once, so no listing is remembered
         fresh = {} if "::" in self.url else {"use_listings_cache": False}
         self.fs, root = fsspec.core.url_to_fs(self.url, **fresh)
         self.root = str(root).rstrip("/") or "/"
         self.is_local = isinstance(self.fs, LocalFileSystem)
 
-    def __reduce__(self) -> tuple[type[Folder], tuple[str]]:
-        return Folder, (self.url,)
+    def __reduce__(self) -> tuple[type[Folder], tuple[Any, ...]]:
+        return Folder, (self.url, self.claim)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Folder) and self.__reduce__() == other.__reduce__()
+
+    def __hash__(self) -> int:
+        return hash(self.__reduce__())
 
     def __str__(self) -> str:
         return self.url
@@ -103,16 +126,45 @@ class Folder:
             raise ValueError(f"{self.url}: '{name}' would lead out of the folder")
         return f"{self.root}/{name}"
 
+    def inside(self, name: str) -> Folder:
+        """The sub-folder of this name."""
+        self.path(name)
+        return Folder(f"{self.url.rstrip('/')}/{name}", self.claim)
+
+    def claimed(self, claim: Claim) -> Folder:
+        """The same folder for a run that holds it."""
+        return Folder(self.url, claim)
+
+    @property
+    def own(self) -> Folder:
+        """The folder without what is only read through it (`schemas.draft`): itself."""
+        return self
+
     def names(self, inside: str = "") -> list[str]:
         """Names of the files right here (or in a sub-folder), sorted; none if there is no such folder."""
+        return self._entries(inside, "file")
+
+    def folders(self, inside: str = "") -> list[str]:
+        """Names of the sub-folders right here (or in a sub-folder), sorted."""
+        return self._entries(inside, "directory")
+
+    def walk(self, inside: str = "") -> list[str]:
+        """Names of all files in a sub-folder and below, as seen from here, sorted."""
+        found = [f"{inside}/{name}" if inside else name for name in self.names(inside)]
+        for name in self.folders(inside):
+            found += self.walk(f"{inside}/{name}" if inside else name)
+        return sorted(found)
+
+    def _entries(self, inside: str, kind: str) -> list[str]:
         where = f"{self.root}/{inside}" if inside else self.root
         try:
             if self.is_local:  # without asking for size and time of each of what may be a million files
-                return sorted(entry.name for entry in os.scandir(where) if entry.is_file())
+                is_wanted = os.DirEntry.is_file if kind == "file" else os.DirEntry.is_dir
+                return sorted(entry.name for entry in os.scandir(where) if is_wanted(entry))
             entries = self.fs.ls(where, detail=True, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(str(e["name"]).rsplit("/", 1)[-1] for e in entries if e["type"] == "file")
+        return sorted(str(e["name"]).rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == kind)
 
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
@@ -160,13 +212,34 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Delete the file if it is there."""
+        if self.claim is not None and _is_guarded(name):
+            self.claim.delete(self.fs, self.path(name))
+            return
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.path(name))
 
+    def etags(self) -> dict[str, str]:
+        """By path the tag of every object in a store's folder and below; nothing of a local one."""
+        if self.is_local:
+            return {}
+        try:
+            objects = self.fs.find(self.root, detail=True, refresh=True)
+        except FileNotFoundError:
+            return {}
+        return {str(path): etag_of(info) for path, info in objects.items()}
+
     def remove_tree(self, name: str) -> None:
         """Delete a sub-folder with all that is in it, if it is there."""
+        if self.claim is not None and _is_guarded(name):
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(self._remove_if_ours if is_work(name) else self.remove, self.walk(name)))
+            return
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm(self.path(name), recursive=True)
+
+    def _remove_if_ours(self, name: str) -> None:
+        with contextlib.suppress(TakenOver):  # another run is at work with it
+            self.remove(name)
 
     def unfinished(self) -> list[str]:
         """Names of what dead runs left unfinished, here and in the folder's rooms.
@@ -210,14 +283,18 @@ class Staging:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self._ready: list[tuple[FileRecord, str]] = []
+        self._open = contextlib.ExitStack()
+        """Of an object store's folder, the files without names that are ready."""
 
     def __enter__(self) -> Staging:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _record, temporary in self._ready:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(temporary)
+        self._open.close()
+        if self.folder.is_local:
+            for _record, temporary in self._ready:
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(temporary)
 
     @property
     def records(self) -> list[FileRecord]:
@@ -227,11 +304,16 @@ class Staging:
     @contextlib.contextmanager
     def file(self, name: str) -> Iterator[HashingFile]:
         """A file to be written front to back; ready (and synced to disk) when the block ends."""
-        if self.folder.is_local:
-            temporary = self.folder.path(name) + _unfinished()
-            os.makedirs(os.path.dirname(temporary), exist_ok=True)
-        else:
-            temporary = str(Path(tempfile.gettempdir()) / (PurePosixPath(name).name + _unfinished()))
+        if not self.folder.is_local:
+            self.folder.path(name)
+            nameless = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  closed by the stack
+            hashing = HashingFile(nameless)
+            yield hashing
+            nameless.flush()
+            self._ready.append((FileRecord(name, hashing.hexdigest(), hashing.size), _path_of(nameless)))
+            return
+        temporary = self.folder.path(name) + _unfinished()
+        os.makedirs(os.path.dirname(temporary), exist_ok=True)
         try:
             with open(temporary, "xb") as raw:
                 hashing = HashingFile(raw)
@@ -272,15 +354,37 @@ class Staging:
             record, temporary = self._ready[0]
             final = self.folder.path(record.name)
             if self.folder.is_local:
-                os.replace(temporary, final)
-                with contextlib.suppress(FileNotFoundError):  # two names of one file are left as they are
-                    os.remove(temporary)
+                rename(temporary, final)
                 sync(os.path.dirname(final))
+            elif self.folder.claim is not None and _is_guarded(record.name):
+                self.folder.claim.put(self.folder.fs, final, Path(temporary))
             else:
                 put_file(self.folder.fs, temporary, final, record.size)
-                os.remove(temporary)
             self._ready.pop(0)
         return records
+
+
+def rename(old: str, new: str) -> None:
+    """Give a local file another name, in one step; what had that name goes."""
+    os.replace(old, new)
+    with contextlib.suppress(FileNotFoundError):  # two names of one file are left as they are
+        os.remove(old)
+
+
+def _path_of(file: IO[bytes]) -> str:
+    """A path by which this process can open a file that has no name."""
+    kernel = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
+    return f"{kernel}/{file.fileno()}"
+
+
+def is_work(name: str) -> bool:
+    """Whether a file is of the work on a dataset and never part of it: one part of its name begins with `_` or `.`."""
+    return any(part.startswith(("_", ".")) for part in name.split("/"))
+
+
+def _is_guarded(name: str) -> bool:
+    """Whether a store's file is changed only by the run that holds it: what units are told and tell is not."""
+    return UNGUARDED.isdisjoint(name.split("/"))
 
 
 def _unfinished() -> str:

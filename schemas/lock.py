@@ -2,7 +2,9 @@
 
 On a local (or network) disk the kernel's file locks do it: they end with the process that holds them, however it
 ends. An object store has no such thing; there a small object says who is at work and is renewed while they are. It
-counts for nothing once it was not renewed for three minutes, or at once where its process can be seen to be gone.
+counts for nothing once it was not renewed for three minutes, or at once where its process can be seen to be gone; and
+since the one who is not heard of may only have been paused, what a run changes in a store it changes under a condition
+(`schemas.claim`).
 """
 
 from __future__ import annotations
@@ -10,19 +12,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
 
+from schemas.claim import Claim, TakenOver
+from schemas.conditions import Changed, Condition
 from schemas.folder import Folder
-from schemas.uploads import put_note
+from schemas.objects import objects_of
 
 LOCKS = "_locks"
 RUN_LOCK = f"{LOCKS}/run.lock"
@@ -35,17 +40,33 @@ class FolderInUse(RuntimeError):
 
 
 @contextlib.contextmanager
-def only_run(folder: Folder) -> Iterator[None]:
-    """Hold the folder for one run.
+def only_run(folder: Folder) -> Iterator[Folder]:
+    """Hold the folder for one run; gives the folder to work with.
 
     Raises:
         FolderInUse: if another run holds it.
+        TakenOver: if another run took it over because this one was not heard of for too long.
     """
-    with _held_locally(folder, RUN_LOCK, wait=False) if folder.is_local else _held_remotely(folder):
+    if not folder.is_local:
+        with _held_remotely(folder) as lock:
+            yield folder.claimed(Claim.taken(lock, folder.etags))
+        return
+    with _held_locally(folder, RUN_LOCK, wait=False):
         try:
-            yield
+            yield folder
         finally:
             folder.remove_tree(LOCKS)
+
+
+def publishes(folder: Folder) -> str | None:
+    """The journal of the change that is just being put in place in a store's folder, or was when its run was killed."""
+    if folder.claim is not None and folder.claim.lock is not None:
+        return folder.claim.lock.publishes
+    try:
+        note = folder.read_json(RUN_LOCK)
+    except FileNotFoundError:
+        return None
+    return str(note["publishes"]) if note.get("publishes") else None
 
 
 @contextlib.contextmanager
@@ -75,41 +96,121 @@ def _held_locally(folder: Folder, name: str, *, wait: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held_remotely(folder: Folder) -> Iterator[None]:
-    mine = uuid.uuid4().hex
-    who = f"process {os.getpid()} on {socket.gethostname()}"
+def _held_remotely(folder: Folder) -> Iterator[_Lock]:
+    """A note in the store that says who is at work.
 
-    def put(**mode: Any) -> None:
-        note = json.dumps({"run": mine, "who": who, "time": time.time(), "process": _this_process()})
-        put_note(folder.fs, folder.path(RUN_LOCK), note.encode(), **mode)
-
-    with contextlib.suppress(FileNotFoundError):
-        note = folder.read_json(RUN_LOCK)
-        age = time.time() - float(note["time"])
-        if age < _STALE_AFTER and not _is_gone(note.get("process")):
-            raise FolderInUse(
-                f"{folder}: {note['who']} is at work in this folder (seen {age:.0f} s ago); wait for it to end, or "
-                f"{_STALE_AFTER:.0f} s if it was killed, or give another --output_folder"
-            )
-        folder.remove(RUN_LOCK)
-    with contextlib.suppress(FileExistsError):  # perhaps our own, put by a request whose answer was lost
-        put(mode="create")
-    if folder.read_json(RUN_LOCK)["run"] != mine:
-        raise FolderInUse(f"{folder}: another run took this folder at the same moment; start again when it ends")
-    ended = threading.Event()
-
-    def renew() -> None:
-        while not ended.wait(_RENEW_AFTER):
-            with contextlib.suppress(Exception):  # whatever ails the store: half a minute later is soon enough
-                put()
-
-    renewing = threading.Thread(target=renew, name="renew-lock", daemon=True)
+    It is put, renewed, taken over and in the end given back under the condition that nobody else has changed it, and it
+    is never deleted: so of two that take it at the same moment one is refused, and whoever lost it learns of it.
+    """
+    lock = _Lock(folder)
+    lock.take()
+    renewing = threading.Thread(target=lock.renew_until_ended, name="renew-lock", daemon=True)
     renewing.start()
     try:
-        yield
-    finally:
-        ended.set()
+        yield lock
+    except BaseException:
+        with contextlib.suppress(Exception):  # what was raised is what the user should know
+            lock.release_when_renewed(renewing)
+        lock.check()  # unless it was raised because the folder is lost
+        raise
+    lock.release_when_renewed(renewing)
+    lock.check()
+
+
+class _Lock:
+    """The note of a run in a store's folder."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.run = uuid.uuid4().hex
+        self.ended = threading.Event()
+        self.publishes: str | None = None
+        self._folder = folder
+        self._path = folder.path(RUN_LOCK)
+        self._objects = objects_of(folder.fs)
+        self._tag: str | None = None
+        self._lost = False
+        self._one_at_a_time = threading.Lock()
+
+    def take(self) -> None:
+        """Take the folder.
+
+        Raises:
+            FolderInUse: if another run has it.
+        """
+        self._tag = self._objects.etag(self._path)
+        if self._tag is not None:
+            note = self._folder.read_json(RUN_LOCK)
+            self._check_free(note)
+            self.publishes = note.get("publishes")  # what the run before had begun to put in place
+        try:
+            self._put(released=False)
+        except Changed:
+            raise FolderInUse(
+                f"{self._folder}: another run took this folder at the same moment; start again when it ends"
+            ) from None
+
+    def renew_until_ended(self) -> None:
+        """Say from time to time that the run is still there; end it when the folder is not its own any more."""
+        while not self.ended.wait(_RENEW_AFTER):
+            try:
+                self._put(released=False)
+            except Changed:
+                self._lost = True
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+            except Exception:  # noqa: BLE001, S112  whatever ails the store: half a minute later is soon enough
+                continue
+
+    def release_when_renewed(self, renewing: threading.Thread) -> None:
+        """Have the renewing end, then say that the run has."""
+        self.ended.set()
         renewing.join()
+        try:
+            self._put(released=True)
+        except Changed:
+            self._lost = True
+
+    def publish(self, journal: str | None) -> None:
+        """As `schemas.claim.Lock` says: of this and another run that takes the folder over, one is refused."""
+        self.publishes = journal
+        try:
+            self._put(released=False)
+        except Changed:
+            self._lost = True
+        self.check()
+
+    def check(self) -> None:
+        """Check that the folder was not taken over, as far as it is known.
+
+        Raises:
+            TakenOver: if it was.
+        """
+        if self._lost:
+            raise TakenOver(
+                f"{self._folder}: this run was not heard of for {_STALE_AFTER:.0f} s and another took the folder over; "
+                "the same command goes on when that has ended"
+            )
+
+    def _put(self, *, released: bool) -> None:
+        who = f"process {os.getpid()} on {socket.gethostname()}"
+        note = {
+            "run": self.run,
+            "who": who,
+            "time": time.time(),
+            "process": _this_process(),
+            "released": released,
+            "publishes": self.publishes,
+        }
+        with self._one_at_a_time:
+            self._tag = self._objects.put(self._path, json.dumps(note).encode(), Condition(self._tag, self.run))
+
+    def _check_free(self, note: Mapping[str, Any]) -> None:
+        age = time.time() - float(note["time"])
+        if not note.get("released") and age < _STALE_AFTER and not _is_gone(note.get("process")):
+            raise FolderInUse(
+                f"{self._folder}: {note['who']} is at work in this folder (seen {age:.0f} s ago); wait for it to end, "
+                f"or {_STALE_AFTER:.0f} s if it was killed, or give another --output_folder"
+            )
 
 
 def _this_process() -> list[Any] | None:

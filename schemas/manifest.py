@@ -17,11 +17,10 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.folder import FileRecord, Folder, canonical_json
+from schemas.journal import check_not_between
 from schemas.pairs import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, REFUSED, REMOVED, STATUSES, SUCCESS
 
 MANIFEST = "manifest.json"
-RECIPE = "_recipe.json"
-"""What an unfinished folder is being made from; the manifest takes its place."""
 WEIGHTS = "model.safetensors"
 """What every training calls the weights that it leaves."""
 FORMAT_VERSION = 1
@@ -229,13 +228,15 @@ def read_manifest(folder: Folder, *, table: str | tuple[str, ...] = ()) -> dict[
 
     Raises:
         ValueError: if there is none (the dataset is not finished), it is of a version we do not know, or of another
-            table.
+            table, or a change of it is not all in place.
     """
     if not folder.exists(MANIFEST):
+        check_not_between(folder)
         raise ValueError(
             f"{folder}: has no {MANIFEST}, so it is not a finished dataset; run the job that makes it to its end"
         )
     value = folder.read_json(MANIFEST)
+    check_not_between(folder)  # after it was read: before the journal came it was that of the files that lay there
     version_read = value.get("format_version") if isinstance(value, dict) else None
     if version_read != FORMAT_VERSION:
         raise ValueError(

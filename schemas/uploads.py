@@ -7,6 +7,7 @@ gcsfs, starts its clock when a body is sent, and waits without one for a store's
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -28,30 +29,32 @@ def put_file(fs: AbstractFileSystem, path: str, name: str, size: int) -> None:
     Raises:
         TimeoutError: if the store took it in none of three tries.
     """
-    _in_time(fs, fs.put_file, path, name, what=name, size=size)
+    in_time(fs, fs.put_file, path, name, what=name, size=size)
 
 
-def put_note(fs: AbstractFileSystem, name: str, note: bytes, **mode: Any) -> None:
-    """Put a few bytes in place; `mode="create"` only where nothing is.
+def in_time(fs: AbstractFileSystem, call: Callable[..., Any], *args: Any, what: str, size: int, **more: Any) -> Any:
+    """What a file system's method gives, which may take so long as its bytes do on the slowest line.
+
+    Args:
+        fs: the file system.
+        call: its method.
+        args, more: of the method.
+        what: the object, for the message.
+        size: bytes that are sent.
 
     Raises:
-        FileExistsError: if something is, though that may be this very note, put by a request whose answer was lost.
-        TimeoutError: if the store took it in none of three tries.
+        TimeoutError: if it gave nothing in three tries.
     """
-    _in_time(fs, fs.pipe_file, name, note, what=name, size=len(note), **mode)
-
-
-def _in_time(fs: AbstractFileSystem, put: Callable[..., Any], *args: Any, what: str, size: int, **more: Any) -> None:
     seconds = LEAST_SECONDS + size / _SLOWEST
     if isinstance(fs, AsyncFileSystem):
         more["timeout"] = seconds
-    for left in reversed(range(_TRIES)):
-        try:
-            put(*args, **more)
-            return
-        except TimeoutError as error:
-            if not left:
-                raise TimeoutError(
-                    f"{what}: the store did not take its {size:,} bytes within {seconds:.0f} s, nor in {_TRIES - 1} "
-                    "tries before; look whether it is there, then run the same command again"
-                ) from error
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(TimeoutError):
+            return call(*args, **more)
+    try:
+        return call(*args, **more)
+    except TimeoutError as error:
+        raise TimeoutError(
+            f"{what}: the store did not take its {size:,} bytes within {seconds:.0f} s, nor in {_TRIES - 1} tries "
+            "before; look whether it is there, then run the same command again"
+        ) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import io
 import json
 import os
 import subprocess
@@ -26,6 +27,7 @@ TIMEOUT = 2
 _SLOW_DOWN = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>reduce your request rate</Message></Error>'
 _INTERNAL = b'<?xml version="1.0"?><Error><Code>InternalError</Code><Message>we erred, try again</Message></Error>'
 _ERRORS = {"500": ("500 Internal Server Error", _INTERNAL), "503": ("503 Slow Down", _SLOW_DOWN)}
+_REFUSED = b'<?xml version="1.0"?><Error><Code>PreconditionFailed</Code><Message>it is another</Message></Error>'
 _VOLATILE = ("UploadId", "uploadId", "continuation-token")
 _MOST_FAILURES = 2
 _MANNERS = (*["500", "503", "hang up", "lose the answer", "cut short"] * 2, "time out")
@@ -81,6 +83,36 @@ class ObjectStore:
         connection = http.client.HTTPConnection("127.0.0.1", self._flaky)
         connection.request("GET", "/-told")
         return json.loads(connection.getresponse().read())
+
+
+class _Conditions:
+    """The store's own application, with the conditions of copies and of uploads in parts, which moto does not check."""
+
+    def __init__(self, store: App) -> None:
+        self._store = store
+        self._one_at_a_time = threading.Lock()
+
+    def __call__(self, environ: Environ, start: Any) -> Iterable[bytes]:
+        with self._one_at_a_time:
+            if not self._holds(environ):
+                start("412 Precondition Failed", [("Content-Type", "application/xml")])
+                return [_REFUSED]
+            return self._store(environ, start)
+
+    def _holds(self, environ: Environ) -> bool:
+        match, none = environ.get("HTTP_IF_MATCH"), environ.get("HTTP_IF_NONE_MATCH")
+        copies = environ["REQUEST_METHOD"] == "PUT" and "HTTP_X_AMZ_COPY_SOURCE" in environ
+        completes = environ["REQUEST_METHOD"] == "POST" and "uploadId" in environ["QUERY_STRING"]
+        if not (copies or completes) or not (match or none):
+            return True
+        head = {name: value for name, value in environ.items() if not name.startswith("HTTP_IF_")}
+        head.pop("HTTP_X_AMZ_COPY_SOURCE", None)
+        head |= {"REQUEST_METHOD": "HEAD", "QUERY_STRING": "", "CONTENT_LENGTH": "0", "wsgi.input": io.BytesIO()}
+        said: list[Any] = []
+        b"".join(self._store(head, lambda status, headers, *_: said.append((status, dict(headers)))))
+        status, headers = said[0]
+        there = headers.get("ETag") if status.startswith("200") else None
+        return there is None if none else there == match
 
 
 class _Flaky:
@@ -159,7 +191,7 @@ def main() -> None:
     from werkzeug.serving import make_server
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    store = DomainDispatcherApplication(create_backend_app)
+    store = _Conditions(DomainDispatcherApplication(create_backend_app))
     doors = [make_server("127.0.0.1", 0, app, threaded=True) for app in (store, _Flaky(store, int(sys.argv[1])))]
     print(*(door.server_address[1] for door in doors), flush=True)
     threading.Thread(target=doors[0].serve_forever, daemon=True).start()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.folder import Folder
-from schemas.manifest import is_deduplicated, read_manifest
+from schemas.manifest import is_deduplicated
+from schemas.opening import open_dataset
 
 
 def training_manifest(folder: Folder, table: str, *, allow_undeduplicated: bool) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def training_manifest(folder: Folder, table: str, *, allow_undeduplicated: bool)
     Raises:
         ValueError: if it holds another table, or was never cleaned of near-duplicates.
     """
-    manifest = read_manifest(folder, table=table)
+    manifest = open_dataset(folder, table=table)
     if not allow_undeduplicated and not is_deduplicated(manifest):
         raise ValueError(
             f"{folder}: was never cleaned of near-duplicates (no dedup among the jobs behind it); run pipelines.dedup "

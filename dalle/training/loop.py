@@ -15,7 +15,7 @@ import torch
 
 from dalle.training import checkpoint
 from dalle.training.logs import TENSORBOARD, Log
-from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish
+from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish, invalidate
 from dalle.training.options import LoopOptions
 from dalle.training.ranks import Ranks
 from dalle.training.set_aside import CHECKPOINTS, is_set_aside, settle
@@ -108,6 +108,7 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
         with Log(options.output_folder, done) if ranks.first else contextlib.nullcontext() as log:
             _take_steps(run, options, done, log)
         if ranks.first:
+            invalidate(options.output_folder)
             weights = run.save(options.output_folder)
             finish(options.output_folder, recipe, weights)
             print(f"  weights: {weights}\n  look at: tensorboard --logdir {options.output_folder / TENSORBOARD}")

@@ -20,8 +20,8 @@ from typing import Any, Literal
 from dalle.training import checkpoint
 from dalle.training.logs import LOG
 from dalle.training.set_aside import CHECKPOINTS, set_aside
-from schemas.folder import Folder
-from schemas.manifest import MANIFEST, RECIPE, WEIGHTS, manifest, read_manifest, versions
+from schemas.folder import RECIPE, Folder
+from schemas.manifest import MANIFEST, WEIGHTS, manifest, read_manifest, versions
 
 IncrementalMode = Literal["incremental", "overwrite"]
 
@@ -129,15 +129,22 @@ def is_stale(folder: Path, sha256: str) -> bool:
 
 
 def begin(folder: Path, resumption: Resumption, recipe: ModelRecipe) -> None:
-    """Make the folder ready for the run: called when its options are known to be good and its checkpoint is read."""
+    """Make the folder ready for the run: called when its options are known to be good and its checkpoint is read.
+
+    A finished model that is trained on stays one until its weights are about to be written anew (`invalidate`).
+    """
     if resumption.anew:
         set_aside(folder)
     model = Folder(folder)
     model.write_json(RECIPE, recipe.to_json())
-    model.remove(MANIFEST)  # what said that it was whole
     for name in (WEIGHTS, RECIPE, MANIFEST, LOG, f"{CHECKPOINTS}/*.safetensors"):
         for leftover in folder.glob(f"{name}.tmp-*"):
             leftover.unlink()  # of a run that was killed while it wrote
+
+
+def invalidate(folder: Path) -> None:
+    """Take away what says that the weights are whole, before others take their name."""
+    Folder(folder).remove(MANIFEST)
 
 
 def finish(folder: Path, recipe: ModelRecipe, weights: Path) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from dalle.training import checkpoint
 from dalle.training.logs import LOG, TENSORBOARD
-from schemas.manifest import MANIFEST, RECIPE, WEIGHTS
+from schemas.folder import RECIPE
+from schemas.manifest import MANIFEST, WEIGHTS
 
 CHECKPOINTS = "checkpoints"
 ASIDE = "_replaced"

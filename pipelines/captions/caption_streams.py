@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from pipelines.lists import ListOptions, open_source
 from pipelines.lists.presets import PRESETS
 from schemas.folder import Folder
-from schemas.manifest import fingerprint, lineage_from, read_manifest
+from schemas.manifest import fingerprint, lineage_from
+from schemas.opening import open_dataset
 from schemas.pairs import SUCCESS
 from schemas.shards import read_parquet
 
@@ -34,7 +35,7 @@ class DatasetCaptions:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._manifest = read_manifest(folder, table="pairs")
+        self._manifest = open_dataset(folder, table="pairs")
 
     def inputs(self) -> list[dict[str, Any]]:
         """The manifest, which names every file by its sha256."""

@@ -51,7 +51,7 @@ class Clean:
         """Make the clean shard and its denylist."""
         ledger = read_ledger(self.pairs, unit.shard)
         rows = ledger.to_pylist()
-        denied_rows = read_parquet(Folder(f"{self.folder}/{FINDINGS}"), denied_name(unit.shard)).to_pylist()
+        denied_rows = read_parquet(self.folder.inside(FINDINGS), denied_name(unit.shard)).to_pylist()
         denied_rows = sorted([*denied_rows, *self._copies_within(unit.shard, rows)], key=lambda entry: entry["key"])
         with staging.file(denylist_name(unit.shard)) as file:
             write_parquet(file, [pa.Table.from_pylist(denied_rows, DENYLIST)], DENYLIST)
@@ -76,7 +76,7 @@ class Clean:
             )
         }
         positions = [by_number[number][0] for number in copies["number"].tolist()]
-        vectors = Folder(f"{self.folder}/{VECTORS}")
+        vectors = self.folder.inside(VECTORS)
         own = read_some_vectors(vectors, embeddings_name(shard), np.array(positions))
         alike = similarity(own, self._vectors_of_kept(vectors, copies))
         for copy, value in zip(copies.tolist(), alike.tolist(), strict=True):

@@ -67,13 +67,13 @@ class Compare:
             self._reference_set(name, threshold)
 
     def _reference_set(self, name: str, threshold: float) -> tuple[ReferenceSet, Factor]:
-        return _references(f"{self.folder}/{REFERENCES}/{name}", name, threshold, self.fast)
+        return _references(self.folder.inside(f"{REFERENCES}/{name}"), name, threshold, self.fast)
 
     def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
         """Write the shard's pairs above the floor, its nearest pictures and its copies."""
         ledger = read_ledger(self.pairs, unit.shard).filter(pc.field("status") == SUCCESS)
         kept = ledger.select(["key", "uid", "url", "sha256"]).to_pylist()
-        vectors = read_vectors(Folder(f"{self.folder}/{VECTORS}"), embeddings_name(unit.shard))
+        vectors = read_vectors(self.folder.inside(VECTORS), embeddings_name(unit.shard))
         if len(vectors) != len(kept):
             raise ValueError(
                 f"{self.pairs.path(unit.shard)}: {len(kept)} pictures are kept but {len(vectors)} have vectors; "
@@ -103,8 +103,8 @@ class Compare:
 
 
 @functools.lru_cache(16)
-def _references(folder: str, name: str, threshold: float, fast: bool) -> tuple[ReferenceSet, Factor]:
-    references = read_references(Folder(folder), name, threshold)
+def _references(folder: Folder, name: str, threshold: float, fast: bool) -> tuple[ReferenceSet, Factor]:
+    references = read_references(folder, name, threshold)
     return references, Factor(references.vectors.reshape(-1, references.vectors.shape[2]), fast=fast)
 
 

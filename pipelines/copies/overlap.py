@@ -57,9 +57,9 @@ def join_findings(
     removed: Counter[str] = Counter()
     overlap: dict[str, set[str]] = {name: set() for name in thresholds}
     for shard in shards:
-        for name, reference_ids in Marker.read(Folder(f"{folder}/{FINDINGS}"), shard).run["overlap"].items():
+        for name, reference_ids in Marker.read(folder.inside(FINDINGS), shard).run["overlap"].items():
             overlap[name].update(reference_ids)
-    sets = [read_references(Folder(f"{folder}/{REFERENCES}/{name}"), name, t) for name, t in thresholds.items()]
+    sets = [read_references(folder.inside(f"{REFERENCES}/{name}"), name, t) for name, t in thresholds.items()]
     with Staging(folder) as staging:
         with staging.file(MATCHES_FILE) as file:
             matches = (f"{FINDINGS}/{matches_name(shard)}" for shard in shards)

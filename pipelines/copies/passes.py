@@ -141,7 +141,7 @@ class Passes:
 
     def _embed(self) -> None:
         """Leave the vectors of all pictures that are kept."""
-        folder = _made(f"{self.folder}/{VECTORS}")
+        folder = _made(self.folder.inside(VECTORS))
         work = EmbedPairs(pairs=self.pairs, detector=self.options.detector)
         units = self._units_of_kept([self.embedder.fingerprint])
         self.do(folder, units, Step(work=work, title="embed the pictures"))
@@ -149,7 +149,7 @@ class Passes:
 
     def _compare(self) -> None:
         """Leave what all pictures have in common with all references."""
-        folder = _made(f"{self.folder}/{FINDINGS}")
+        folder = _made(self.folder.inside(FINDINGS))
         self.do(folder, self.comparison_units, Step(work=self.comparison, title="compare with the references"))
 
     def _compared(self) -> ComparedDataset:
@@ -208,8 +208,7 @@ class Passes:
         )
 
 
-def _made(url: str) -> Folder:
-    folder = Folder(url)
+def _made(folder: Folder) -> Folder:
     folder.make()
     folder.sweep()
     return folder

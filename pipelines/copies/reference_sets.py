@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,7 +67,7 @@ def embed_sets(
     """
     _forget(folder, [one.name for one in sets])
     for one in sets:
-        vectors = Folder(f"{folder}/{REFERENCES}/{one.name}")
+        vectors = folder.inside(f"{REFERENCES}/{one.name}")
         vectors.make()
         vectors.sweep()
         if isinstance(one.content, StoredVectors):
@@ -94,14 +92,12 @@ def _keep_vectors(folder: Folder, shards: Sequence[str]) -> None:
 
 def _forget(folder: Folder, names: Sequence[str]) -> None:
     """What an earlier run into the same folder left of sets that are not asked for any more."""
-    with contextlib.suppress(FileNotFoundError):
-        for path in folder.fs.ls(folder.path(REFERENCES), detail=False):
-            name = posixpath.basename(str(path).rstrip("/"))
-            if name in names:
-                continue
-            folder.remove(f"dedup/overlap-{name}.txt")
-            start = nearest_name(name, "")[: -len(".npy")]
-            for file in folder.names(FINDINGS):
-                if file.startswith(start) and file[len(start) : -len(".npy")].isdigit():
-                    folder.remove(f"{FINDINGS}/{file}")
-            folder.remove_tree(f"{REFERENCES}/{name}")
+    for name in folder.folders(REFERENCES):
+        if name in names:
+            continue
+        folder.remove(f"dedup/overlap-{name}.txt")
+        start = nearest_name(name, "")[: -len(".npy")]
+        for file in folder.names(FINDINGS):
+            if file.startswith(start) and file[len(start) : -len(".npy")].isdigit():
+                folder.remove(f"{FINDINGS}/{file}")
+        folder.remove_tree(f"{REFERENCES}/{name}")

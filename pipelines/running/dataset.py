@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.running.finishing import finish, tidy
-from pipelines.running.output import Decision, IncrementalMode, begin, decide
+from pipelines.running.output import Decision, IncrementalMode, begin, decide, forget_what_is_done, output_of
 from pipelines.running.recipe import Recipe
 from pipelines.running.unit import Unit
 from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.manifest import Counts, Marker
+from schemas.opening import settle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,9 @@ def output_folder(url: str) -> Iterator[Folder]:
     """
     folder = Folder(url)
     folder.make()
-    with only_run(folder):
+    with only_run(folder) as folder:
+        folder = settle(folder)
+        forget_what_is_done(folder)
         folder.sweep()
         yield folder
 
@@ -57,7 +60,7 @@ def make_dataset(
     folder: Folder,
     recipe: Recipe,
     mode: IncrementalMode,
-    prepare: Callable[[Decision], Steps],
+    prepare: Callable[[Folder, Decision], Steps],
     *,
     also_finished: bool = False,
 ) -> Made:
@@ -67,7 +70,8 @@ def make_dataset(
         folder: the output folder, held.
         recipe: what the dataset is made from.
         mode: what may be done to what is there.
-        prepare: plans the run; may refuse its inputs, for nothing of the folder is changed before it returns.
+        prepare: plans the run, which writes to the folder that it is given; may refuse its inputs, for nothing of the
+            dataset is changed before it returns.
         also_finished: go through a finished dataset once more, for what it has beside its shards.
 
     Raises:
@@ -81,8 +85,9 @@ def make_dataset(
         print(f"{folder}: is finished already, nothing to do", file=sys.stderr)
         tidy(folder)
         return Made(Counts.of_json(decision.finished["counts"]), (), already=True)
-    steps = prepare(decision)
-    begin(folder, recipe, decision)
+    output = output_of(folder, decision)
+    steps = prepare(output, decision)
+    begin(output, recipe, decision)
     learnt = steps.do() or {}
     whole = replace(recipe, options={**recipe.options, **learnt})
-    return Made(*finish(folder, whole, steps.units, before=decision.before))
+    return Made(*finish(output, whole, steps.units, before=decision.extends))

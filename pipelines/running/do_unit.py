@@ -18,7 +18,7 @@ from pipelines.running.done_units import is_done
 from pipelines.running.unit import Unit
 from schemas.folder import Folder, Staging
 from schemas.lock import only_worker
-from schemas.manifest import MANIFEST, Counts, Marker, marker_name
+from schemas.manifest import Counts, Marker, marker_name
 
 FAILED = "_failed"
 PROGRESS = "_progress"
@@ -56,7 +56,7 @@ class DoUnit(beam.DoFn):
     Args:
         work: what is done to a unit.
         folder: the output folder.
-        again: do units that are done once more.
+        again: do also units that are done, unless the draft that `folder` is holds them already.
     """
 
     def __init__(self, work: Work, folder: Folder, *, again: bool = False) -> None:
@@ -71,7 +71,7 @@ class DoUnit(beam.DoFn):
     def process(self, unit: Unit) -> Iterator[str]:
         """Give the shard's name if it is done."""
         with only_worker(self._folder, unit.shard):
-            if (not self._again and is_done(self._folder, unit)) or self._try(unit):
+            if is_done(self._folder.own if self._again else self._folder, unit) or self._try(unit):
                 yield unit.shard
 
     def _try(self, unit: Unit) -> bool:
@@ -110,9 +110,11 @@ class DoUnit(beam.DoFn):
 
 
 def commit(folder: Folder, staging: Staging, marker: Marker) -> None:
-    """Put a unit's files in place. What said that an older one was whole goes first, the new marker comes last."""
+    """Put a unit's files in place. What said that an older one was whole goes first, the new marker comes last.
+
+    The folder is no finished dataset, or a draft of one: what a manifest names is never touched.
+    """
     if folder.exists(marker_name(marker.shard)):
-        folder.remove(MANIFEST)
         folder.remove(marker_name(marker.shard))
     for name in (f"{marker.shard}.tar", f"{marker.shard}.parquet"):  # an older one may have had both
         if name not in {file.name for file in marker.files}:

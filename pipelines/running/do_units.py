@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -48,7 +49,7 @@ class Step:
     label: str = ""
     """How Beam calls what is done to them; by default the title."""
     again: bool = False
-    """Whether all units are done once more, also those that are done."""
+    """Whether units are done that are done before, but for those that the draft of this change holds."""
 
 
 class DoesUnits(Protocol):
@@ -65,15 +66,33 @@ def do_units(folder: Folder, units: Sequence[Unit], step: Step, engine: Engine) 
     Raises:
         JobFailed: if the runner gave up.
     """
-    todo = list(units) if step.again else undone(folder, units)
+    todo = undone(folder.own if step.again else folder, units)
     if not todo:
         return
-    with progress(folder, todo, step.title), _pipeline(engine, len(todo)) as p:
+    with progress(folder, todo, step.title):
+        in_beam(DoUnit(step.work, _for_workers(folder, todo), again=step.again), todo, step, engine)
+
+
+def _for_workers(folder: Folder, todo: Sequence[Unit]) -> Folder:
+    """The folder with no more of the run's claim than workers need, who change nothing but files of their units."""
+    if folder.claim is None:
+        return folder
+    shards = {unit.shard for unit in todo}
+    return folder.claimed(folder.claim.only(lambda path: not shards.isdisjoint(re.findall(r"\d+", path))))
+
+
+def in_beam(do_unit: DoUnit, todo: Sequence[Unit], step: Step, engine: Engine) -> None:
+    """Do units in a Beam pipeline.
+
+    Raises:
+        JobFailed: if the runner gave up.
+    """
+    with _pipeline(engine, len(todo)) as p:
         (
             p
             | step.label_of_units >> beam.Create(todo)
             | "spread them" >> beam.Reshuffle()
-            | (step.label or step.title) >> beam.ParDo(DoUnit(step.work, folder, again=step.again))
+            | (step.label or step.title) >> beam.ParDo(do_unit)
         )
 
 

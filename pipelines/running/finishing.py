@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.running.do_unit import FAILED, PROGRESS, failure
+from pipelines.running.do_unit import failure
 from pipelines.running.done_units import read_markers, undone
 from pipelines.running.recipe import Recipe, merged_versions
-from pipelines.running.unit import PLAN, Unit
-from schemas.folder import Folder
-from schemas.manifest import MANIFEST, RECIPE, Counts, Marker, manifest
+from pipelines.running.unit import Unit
+from schemas.claim import TakenOver
+from schemas.draft import NEXT, Draft
+from schemas.folder import RECIPE, Folder
+from schemas.journal import put_in_place, put_last
+from schemas.lock import LOCKS
+from schemas.manifest import MANIFEST, Counts, Marker, manifest
 
 
 class JobFailed(RuntimeError):
@@ -18,14 +23,12 @@ class JobFailed(RuntimeError):
 
 
 def check_all_done(folder: Folder, units: Sequence[Unit]) -> None:
-    """Check that every unit is done.
+    """Check that every unit is done; what a note of an earlier failure says counts for nothing.
 
     Raises:
         JobFailed: naming the first that is not.
     """
-    failed = {unit.shard for unit in undone(folder, units)} | {
-        name.removesuffix(".txt") for name in folder.names(FAILED)
-    }
+    failed = {unit.shard for unit in undone(folder, units)}
     if failed:
         first, more = min(failed), f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         raise JobFailed(
@@ -64,9 +67,14 @@ def finish(
         markers=[*of_before, *markers],
         lineage=recipe.lineage,
     )
-    folder.write_json(MANIFEST, value)
-    folder.remove(RECIPE)
-    tidy(folder)
+    if isinstance(folder, Draft):
+        folder.write_json(MANIFEST, value)
+        put_in_place(folder, MANIFEST, recipe.rooms)
+        tidy(folder.dataset)
+    else:
+        put_last(folder, MANIFEST, value)
+        folder.remove(RECIPE)
+        tidy(folder)
     return Counts.of_json(value["counts"]), markers
 
 
@@ -74,7 +82,16 @@ def tidy(folder: Folder) -> None:
     """Take away what a finished dataset does not need; also what a run that was killed while doing so left.
 
     Half-written files are among it where an engine did a unit again because a worker had died in the middle of it.
+    What a run that was stopped goes on with stays: its recipe is there.
     """
     folder.sweep()
-    for leftover in (PLAN, FAILED, PROGRESS):
-        folder.remove_tree(leftover)
+    if not folder.inside(NEXT).exists(RECIPE):
+        folder.remove_tree(NEXT)
+    for left in folder.names():
+        if left.startswith(("_last-", "_journal-")):
+            with contextlib.suppress(TakenOver):
+                folder.remove(left)
+    if not folder.exists(RECIPE):
+        for leftover in folder.folders():
+            if leftover.startswith("_") and leftover not in (NEXT, LOCKS):
+                folder.remove_tree(leftover)

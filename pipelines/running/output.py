@@ -9,9 +9,11 @@ from typing import Any, Literal
 from pipelines.running.do_unit import FAILED, PROGRESS
 from pipelines.running.done_units import read_markers
 from pipelines.running.recipe import Recipe, merged_versions
-from pipelines.running.unit import Unit
-from schemas.folder import Folder
-from schemas.manifest import MANIFEST, RECIPE, Counts, marker_name, read_manifest
+from pipelines.running.unit import PLAN, Unit
+from schemas.draft import Draft
+from schemas.folder import RECIPE, Folder, is_work
+from schemas.lock import LOCKS
+from schemas.manifest import MANIFEST, Counts, fingerprint, marker_name, read_manifest
 from schemas.reasons import REASONS
 
 IncrementalMode = Literal["incremental", "overwrite", "extend", "retry"]
@@ -19,19 +21,19 @@ IncrementalMode = Literal["incremental", "overwrite", "extend", "retry"]
 
 @dataclass(frozen=True)
 class PreviousRun:
-    """What the run before this one left in an output folder."""
+    """What the runs before this one left in an output folder."""
 
     unfinished: Mapping[str, Any] | None = None
-    """The recipe of a run that did not end."""
+    """The recipe of a run that did not end; beside a manifest, of one that adds to the dataset."""
     manifest: Mapping[str, Any] | None = None
-    """Of a finished dataset, which an unfinished run may be adding to."""
+    """Of a finished dataset."""
     foreign: str | None = None
     """A file that no job of ours made."""
 
     @property
     def recipe(self) -> Mapping[str, Any] | None:
-        """Job, inputs and options of what was done here last."""
-        return self.unfinished or self.manifest
+        """Job, inputs and options of what is here."""
+        return self.manifest or self.unfinished
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,20 @@ class Decision:
 
     first: int = 0
     """Number of its first shard."""
-    before: Mapping[str, Any] | None = None
+    extends: Mapping[str, Any] | None = None
     """The manifest of the dataset that it adds to."""
+    replaces: bool = False
+    """Whether a finished dataset is here, whose next state is made beside it."""
+    anew: bool = False
+    """Whether nothing of what is here is taken over."""
     finished: Mapping[str, Any] | None = None
     """The manifest, if there is nothing to do."""
-    anew: bool = False
-    """Whether what is there is to go."""
     notice: str = ""
     """What the user should know before it begins."""
 
 
 def previous_run(folder: Folder) -> PreviousRun:
-    """What the run before this one left; writes nothing."""
+    """What the runs before this one left; writes nothing."""
     names = folder.names()
     previous = PreviousRun(
         unfinished=folder.read_json(RECIPE) if RECIPE in names else None,
@@ -59,7 +63,16 @@ def previous_run(folder: Folder) -> PreviousRun:
     )
     if previous.recipe:
         return previous
-    return PreviousRun(foreign=next((name for name in names if not name.startswith((".", "_"))), None))
+    return PreviousRun(foreign=next((name for name in names if not is_work(name)), None))
+
+
+def forget_what_is_done(folder: Folder) -> None:
+    """Take away the recipe of a run that was stopped when its manifest was there already."""
+    previous = previous_run(folder)
+    if previous.manifest is None or previous.unfinished is None:
+        return
+    if all(source in previous.manifest["inputs"] for source in previous.unfinished["inputs"]):
+        folder.remove(RECIPE)
 
 
 def decide(folder: Folder, recipe: Recipe, mode: IncrementalMode) -> Decision:
@@ -80,26 +93,54 @@ def decide(folder: Folder, recipe: Recipe, mode: IncrementalMode) -> Decision:
         raise ValueError(
             f"{folder}: was made by the job {previous.recipe['job']}; give another --output_folder for {recipe.job}"
         )
+    is_finished = previous.manifest is not None
     if mode == "overwrite":
-        return Decision(anew=True)
-    if mode == "extend" or (previous.unfinished and previous.unfinished.get("extends")):
+        return Decision(anew=True, replaces=is_finished)
+    if mode == "extend" or _goes_on_extending(previous, recipe):
         return _extend(folder, previous, recipe)
     _check_same_inputs(folder, previous.recipe, recipe)
     if changed := _changed(previous.recipe["options"], recipe.all_options):
-        return Decision(notice=f"{folder}: was made with another {changed}; its shards are made anew")
-    if previous.manifest and not previous.unfinished and _all_there(folder, previous.manifest, recipe.files):
+        notice = f"{folder}: was made with another {changed}; its shards are made anew"
+        return Decision(notice=notice, replaces=is_finished)
+    if previous.manifest and _all_there(folder, previous.manifest, recipe.files):
         return Decision(finished=previous.manifest)
-    return Decision()
+    return Decision(replaces=is_finished)
 
 
-def begin(folder: Folder, recipe: Recipe, decision: Decision) -> None:
-    """Write that the run has begun: called when its list is known to be good. What is there goes if it is to."""
+def output_of(folder: Folder, decision: Decision) -> Folder:
+    """Where the run writes: the folder, or the draft of the next state of the dataset in it."""
+    return Draft(folder, hides=decision.anew) if decision.replaces else folder
+
+
+def begin(output: Folder, recipe: Recipe, decision: Decision) -> None:
+    """Write that the run has begun: called when its list is known to be good. What it does not go on with goes."""
+    begun = {**recipe.to_json(), "anew": decision.anew, "extends": decision.extends is not None}
+    if isinstance(output, Draft):
+        begin_draft(output, begun)
+        return
     if decision.anew:
-        _clear(folder, recipe.rooms)
-    folder.write_json(RECIPE, {**recipe.to_json(), "extends": decision.before})
+        _clear(output, recipe.rooms)
+    elif decision.extends is not None:
+        _drop_another_extension(output, decision.extends, begun)
+    output.write_json(RECIPE, begun)
 
 
-def begin_retry(folder: Folder, recipe: Recipe) -> tuple[Recipe, list[Unit]]:
+def begin_draft(draft: Draft, begun: Mapping[str, Any]) -> None:
+    """Write what a draft is made from, and take away one that was made from something else, but for the plan."""
+    own = draft.own
+    if own.exists(RECIPE) and own.read_json(RECIPE) == begun:
+        own.sweep()
+        return
+    own.remove(RECIPE)
+    for name in own.names():
+        own.remove(name)
+    for name in own.folders():
+        if name not in (PLAN, LOCKS):
+            own.remove_tree(name)
+    own.write_json(RECIPE, begun)
+
+
+def begin_retry(folder: Folder, recipe: Recipe) -> tuple[Draft, Recipe, list[Unit]]:
     """Write that a retry has begun: a finished dataset is to be tried again where a reason may have passed.
 
     Args:
@@ -107,14 +148,13 @@ def begin_retry(folder: Folder, recipe: Recipe) -> tuple[Recipe, list[Unit]]:
         recipe: with the options of the work and the versions of today.
 
     Returns:
-        The dataset's own recipe, and the units with such rows.
+        The draft of its next state, the dataset's own recipe, and all its units.
 
     Raises:
         ValueError: if it is not finished, or was made with other options.
     """
-    previous = previous_run(folder)
-    made = previous.manifest or (previous.unfinished or {}).get("retries")
-    if made is None or (previous.unfinished and not previous.unfinished.get("retries")):
+    made = previous_run(folder).manifest
+    if made is None:
         raise ValueError(f"{folder}: is not finished yet; run the job to its end first, then retry what failed")
     if made["job"] != recipe.job:
         raise ValueError(f"{folder}: was made by the job {made['job']}, which has nothing to fetch again")
@@ -124,16 +164,17 @@ def begin_retry(folder: Folder, recipe: Recipe) -> tuple[Recipe, list[Unit]]:
     retried = replace(
         recipe, inputs=made["inputs"], cut=cut, versions=merged_versions(made["versions"], recipe.versions)
     )
-    folder.write_json(RECIPE, {**retried.to_json(), "retries": made})
+    draft = Draft(folder)
+    begin_draft(draft, {**retried.to_json(), "retries": fingerprint(made)})
     units = [
         Unit(shard=s["name"], rows=Counts.of_json(s["counts"]).rows, fingerprint=s["fingerprint"])
         for s in made["shards"]
     ]
-    return retried, units
+    return draft, retried, units
 
 
 def may_pass(folder: Folder, units: Sequence[Unit]) -> list[Unit]:
-    """The units with rows that failed for a reason that may have passed."""
+    """The units with rows that failed, in the dataset as it is, for a reason that may have passed."""
     markers = read_markers(folder, units)
     return [
         unit
@@ -142,17 +183,40 @@ def may_pass(folder: Folder, units: Sequence[Unit]) -> list[Unit]:
     ]
 
 
+def _goes_on_extending(previous: PreviousRun, recipe: Recipe) -> bool:
+    """Whether the same list was being added when the run before was stopped."""
+    if previous.manifest is None or previous.unfinished is None:
+        return False
+    return bool(previous.unfinished["inputs"] == list(recipe.inputs) != previous.manifest["inputs"])
+
+
 def _extend(folder: Folder, previous: PreviousRun, recipe: Recipe) -> Decision:
-    if previous.manifest is None or (previous.unfinished and previous.unfinished["inputs"] != list(recipe.inputs)):
+    before = previous.manifest
+    if before is None:
         raise ValueError(
             f"{folder}: is not finished yet; run the job on {_spell(previous.recipe or {})} to its end, then extend it"
         )
-    before = previous.manifest
     if all(source in before["inputs"] for source in recipe.inputs):
         return Decision(finished=before)
     if changed := _changed(before["options"], recipe.all_options):
         raise ValueError(f"{folder}: was made with another {changed}; a dataset is extended with the options it has")
-    return Decision(first=1 + max((int(s["name"]) for s in before["shards"]), default=-1), before=before)
+    notice = ""
+    if previous.unfinished and previous.unfinished["inputs"] != list(recipe.inputs):
+        notice = f"{folder}: was being extended by {_spell(previous.unfinished)}, which is dropped"
+    return Decision(
+        first=1 + max((int(s["name"]) for s in before["shards"]), default=-1), extends=before, notice=notice
+    )
+
+
+def _drop_another_extension(folder: Folder, before: Mapping[str, Any], begun: Mapping[str, Any]) -> None:
+    """Take away shards that another list left which was being added; the dataset's own stay."""
+    if not folder.exists(RECIPE) or folder.read_json(RECIPE) == begun:
+        return
+    own = {name for shard in before["shards"] for name in (marker_name(shard["name"]), *shard["files"])}
+    for name in _markers_first(folder):
+        if name not in own:
+            folder.remove(name)
+    folder.remove_tree(FAILED)
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -183,14 +247,18 @@ def _all_there(folder: Folder, finished: Mapping[str, Any], beside: Sequence[str
 
 
 def _clear(folder: Folder, rooms: Sequence[str]) -> None:
-    """Take away all that runs before left, but the new plan: what said that it was whole goes first."""
-    folder.remove(MANIFEST)
-    names = folder.names()
-    for name in sorted(names, key=lambda name: not name.endswith("_stats.json")):
-        if name[:1].isdigit():
-            folder.remove(name)
+    """Take away all that an unfinished run left, but the new plan."""
+    for name in _markers_first(folder):
+        folder.remove(name)
     for leftover in (*rooms, FAILED, PROGRESS):
         folder.remove_tree(leftover)
+
+
+def _markers_first(folder: Folder) -> list[str]:
+    """Names of all files of shards; what says that a shard is whole comes first."""
+    return sorted(
+        (name for name in folder.names() if name[:1].isdigit()), key=lambda name: not name.endswith("_stats.json")
+    )
 
 
 def _spell(recipe: Mapping[str, Any]) -> str:

@@ -126,7 +126,7 @@ def _with_captions(
     folder: Folder, reviewed: Reviewed, sets: list[SetOnPage], keys: list[str], references: list[tuple[str, str]]
 ) -> _Shown:
     texts = {
-        name: read_reference_captions(Folder(f"{folder}/{REFERENCES}/{name}"))
+        name: read_reference_captions(folder.inside(f"{REFERENCES}/{name}"))
         for name in reviewed.thresholds
         if name != WITHIN_SET
     }

@@ -95,7 +95,7 @@ def find_copies(dataset: ComparedDataset, search: WithinSearch, do: DoesUnits) -
     by_person = links_of(_pictures(spread, numbering, same), same)
     linked = groups([*exact.read(), *alike.read(), by_person])
     gone = copies(linked, groups(exact.read()), same, apart)
-    with Staging(Folder(f"{folder}/{WORK}")) as staging:
+    with Staging(folder.inside(WORK)) as staging:
         with staging.file(_COPIES) as file:
             write_run(file, gone, numbering.shard_numbers(gone["number"]), len(numbering.shards))
         staging.publish()
@@ -103,7 +103,7 @@ def find_copies(dataset: ComparedDataset, search: WithinSearch, do: DoesUnits) -
 
 def read_copies(folder: Folder, manifest: Mapping[str, Any]) -> Runs:
     """Who goes because of whom, by shard."""
-    return Runs(Folder(f"{folder}/{WORK}"), (_COPIES,), len(manifest["shards"]), COPY)
+    return Runs(folder.inside(WORK), (_COPIES,), len(manifest["shards"]), COPY)
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ class _Links:
 def _spread(dataset: ComparedDataset, search: WithinSearch, numbering: Numbering) -> Spread:
     return Spread(
         pairs=dataset.pairs,
-        findings=Folder(f"{dataset.folder}/{FINDINGS}"),
-        vectors=Folder(f"{dataset.folder}/{VECTORS}"),
+        findings=dataset.folder.inside(FINDINGS),
+        vectors=dataset.folder.inside(VECTORS),
         groups=groups_of_shards(numbering.shards, dataset.sizes),
         numbering=numbering,
         buckets=number_of_buckets(sum(dataset.sizes)),
@@ -132,11 +132,11 @@ def _spread(dataset: ComparedDataset, search: WithinSearch, numbering: Numbering
 
 def _centres(dataset: ComparedDataset, cells: int, numbering: Numbering) -> np.ndarray:
     """Learnt once: another run takes those that lie there."""
-    work, sizes = Folder(f"{dataset.folder}/{WORK}"), dataset.sizes
+    work, sizes = dataset.folder.inside(WORK), dataset.sizes
     cells = cells or number_of_cells(sum(sizes))
     name = f"centres_{fingerprint([list(dataset.fingerprints), cells])[:16]}.npy"
     if not work.exists(name):
-        learnt = centres(sample(Folder(f"{dataset.folder}/{VECTORS}"), numbering.shards, sizes, cells), cells)
+        learnt = centres(sample(dataset.folder.inside(VECTORS), numbering.shards, sizes, cells), cells)
         with Staging(work) as staging:
             with staging.file(name) as file:
                 np.lib.format.write_array(file, learnt, allow_pickle=False)
@@ -156,7 +156,7 @@ def _groups(dataset: ComparedDataset, spread: Spread, made_from: str) -> list[Un
 
 def _run(folder: Folder, name: str, units: Sequence[Unit], step: Step, do: DoesUnits) -> Folder:
     """Have units done in a folder of this name; gives the folder."""
-    left_in = Folder(f"{folder}/{WORK}/{name}")
+    left_in = folder.inside(f"{WORK}/{name}")
     left_in.make()
     left_in.sweep()
     do(left_in, units, step)

@@ -14,8 +14,8 @@ import torch
 from dalle.training import checkpoint
 from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish, is_stale
 from dalle.training.set_aside import ASIDE, CHECKPOINTS, is_set_aside, set_aside, settle
-from schemas.folder import Folder
-from schemas.manifest import RECIPE, WEIGHTS, read_manifest
+from schemas.folder import RECIPE, Folder
+from schemas.manifest import WEIGHTS, read_manifest
 
 TOY = ModelRecipe(
     job="train_toy",

@@ -13,8 +13,8 @@ from dalle import dvae, scenes, train_dvae
 from pipelines import audit, encode, ingest, vocab
 from pipelines.sample_web.collecting import served_list
 from pipelines.work.ingest_options import IngestOptions
-from schemas.folder import Folder
-from schemas.manifest import RECIPE, fingerprint, read_manifest
+from schemas.folder import RECIPE, Folder
+from schemas.manifest import fingerprint, read_manifest
 
 pytestmark = pytest.mark.slow
 

@@ -12,11 +12,11 @@ from pipelines.running.dataset import Made, Steps, make_dataset, output_folder
 from pipelines.running.do_unit import Done, Note
 from pipelines.running.do_units import Engine, Step, do_units
 from pipelines.running.finishing import JobFailed
-from pipelines.running.output import IncrementalMode, begin, decide
+from pipelines.running.output import Decision, IncrementalMode, begin, decide
 from pipelines.running.recipe import Recipe
 from pipelines.running.unit import Unit
-from schemas.folder import Folder, Staging
-from schemas.manifest import MANIFEST, RECIPE, Counts, read_manifest
+from schemas.folder import RECIPE, Folder, Staging
+from schemas.manifest import MANIFEST, Counts, read_manifest
 from tests.conftest import hashes
 
 MADE_OF = Recipe(
@@ -51,8 +51,11 @@ def make(path: Path, recipe: Recipe, work: WriteNumber, mode: IncrementalMode = 
     units = recipe.units([Unit(shard=f"{number:05d}", rows=2) for number in range(3)], ["x", "y", "z"])
     with output_folder(str(path)) as folder:
         step = Step(work=work, title="write numbers")
-        steps = Steps(units=units, do=lambda: do_units(folder, units, step, Engine([], 1)))
-        return make_dataset(folder, recipe, mode, lambda _: steps)
+
+        def prepare(output: Folder, _: Decision) -> Steps:
+            return Steps(units=units, do=lambda: do_units(output, units, step, Engine([], 1)))
+
+        return make_dataset(folder, recipe, mode, prepare)
 
 
 def test_a_decision_only_reads(tmp_path: Path) -> None:
@@ -90,13 +93,15 @@ def test_a_file_beside_the_shards_belongs_to_the_whole(tmp_path: Path) -> None:
     """Without it the dataset is not finished; what only the work could tell stands in the manifest's options."""
     recipe = replace(MADE_OF, files=("words.json",))
 
-    def learn() -> dict[str, int]:
-        Folder(tmp_path).write_json("words.json", ["a"])
+    def learn(output: Folder) -> dict[str, int]:
+        output.write_json("words.json", ["a"])
         return {"entries": 1}
 
     def run() -> bool:
         with output_folder(str(tmp_path)) as folder:
-            return make_dataset(folder, recipe, "incremental", lambda _: Steps(do=learn)).already
+            return make_dataset(
+                folder, recipe, "incremental", lambda output, _: Steps(do=lambda: learn(output))
+            ).already
 
     assert [False, True] == [run(), run()]
     assert {"by": 2, "entries": 1} == read_manifest(Folder(tmp_path))["options"]

@@ -1,0 +1,41 @@
+"""How a job opens a dataset that it reads: if a change of it was left half in place, that is put in place first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.claim import Claim
+from schemas.folder import Folder
+from schemas.journal import is_between, roll_forward
+from schemas.lock import only_run
+from schemas.manifest import read_manifest
+
+
+def open_dataset(folder: Folder, *, table: str | tuple[str, ...] = ()) -> dict[str, Any]:
+    """The manifest of a dataset that a job reads.
+
+    Args:
+        folder: the dataset's.
+        table: what it must hold, such as `pairs`, or one of several; without it anything.
+
+    Raises:
+        ValueError: if it is no finished dataset of this table.
+        FolderInUse: if a run is just putting a change of it in place.
+    """
+    if is_between(folder):
+        with only_run(folder) as held:
+            settle(held)
+    return read_manifest(folder, table=table)
+
+
+def settle(folder: Folder) -> Folder:
+    """Put in place what a run had begun to put in place when it was killed; the folder's lock is held.
+
+    Returns:
+        The folder, whose claim knows what lies there now.
+    """
+    if not is_between(folder):
+        return folder
+    roll_forward(folder)
+    lock = folder.claim.lock if folder.claim else None
+    return folder.claimed(Claim.taken(lock, folder.etags)) if lock else folder
