@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from pipelines.fetching.open_files import shortage
 from pipelines.forecast.planning import plan
 from pipelines.lists.slices import ShardNumbers, make_plan
 from pipelines.running.command import Command, run
@@ -67,6 +68,8 @@ def _ingest(options: IngestOptions, flags: list[str], name: str) -> int:
 def _collect(folder: Folder, options: IngestOptions, engine: Engine) -> Made:
     """Open the list, cut it into units, make a shard of each."""
     source = open_list(options)
+    if source.local_folder is None:
+        _say_what_is_short(options)
     recipe = recipe_of_list(options, source)
     identity = recipe.identity if options.not_saved is None else fingerprint([recipe.identity, options.not_saved])
 
@@ -82,11 +85,17 @@ def _collect(folder: Folder, options: IngestOptions, engine: Engine) -> Made:
 
 def _collect_again(folder: Folder, options: IngestOptions, engine: Engine) -> Made:
     """Take the units of a finished dataset in which something failed that may have passed, and fetch that again."""
+    _say_what_is_short(options)
     draft, recipe, units = begin_retry(folder, recipe_of(options, (), {}))
     again = may_pass(folder, units)
     do_units(draft, again, _step(work=work_again(folder, options), again=True), engine)
     check_all_done(draft.own, again)
     return Made(*finish(draft, recipe, units))
+
+
+def _say_what_is_short(options: IngestOptions) -> None:
+    if options.fetching.downloader == "builtin" and (sentence := shortage(options.fetching.thread_count)):
+        print(sentence, file=sys.stderr)
 
 
 def _share(options: IngestOptions) -> None:

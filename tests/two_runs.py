@@ -406,7 +406,3 @@ def _as(name: str) -> Iterator[None]:
         yield
     finally:
         thread.name = before
-
-
-def _begin(before: dict[str, Version]) -> None:
-    MODEL.__init__(dict(before), max((version.number for version in before.values()), default=0))  # type: ignore[misc]

@@ -13,14 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from pipelines.fetching.special_blocks import Address, ipv4_of, is_public
 
-_METADATA = frozenset(
-    ipaddress.ip_address(a) for a in ("169.254.169.254", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")
-)
-_HOLD_IPV4 = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
-"""NAT64, IPv4-compatible and IPv4-translated addresses: their last 32 bits are an IPv4 address."""
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ class AddressPolicy:
         networks, ports, endpoints = set[Network](), set[int](), set[tuple[Address, int]]()
         for entry in allowed:
             host, _, port = entry.rpartition(":") if entry.count(":") == 1 else (entry, "", "")
-            if entry.removeprefix(":").isdigit():
+            if entry.removeprefix(":").isdecimal():
                 ports.add(_port(entry.removeprefix(":"), entry))
             elif port:
                 endpoints |= {(address, _port(port, entry)) for address in _resolve(host, entry)}
@@ -62,29 +57,19 @@ class AddressPolicy:
 
     def allows(self, host: str, port: int) -> bool:
         """Whether a socket may be opened to this numeric address."""
-        address = _unwrapped(ipaddress.ip_address(host.partition("%")[0]))
+        address = ipaddress.ip_address(host.partition("%")[0])
         if is_public(address) or self.all_private:
             return True
-        return (
-            (address, port) in self.endpoints
-            or port in self.ports
-            or any(address in network for network in self.networks)
+        return any(
+            (form, port) in self.endpoints or port in self.ports or any(form in network for network in self.networks)
+            for form in _forms(address)
         )
 
 
-def is_public(address: Address) -> bool:
-    """Whether the address belongs to the public internet, through any of IPv6's disguises of IPv4."""
-    address = _unwrapped(address)
-    return address.is_global and not address.is_multicast and address not in _METADATA
-
-
-def _unwrapped(address: Address) -> Address:
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if int(address) > 1 and any(address in network for network in _HOLD_IPV4):  # :: and ::1 are themselves
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    teredo = address.teredo
-    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else address)
+def _forms(address: Address) -> list[Address]:
+    """The address as it is, and the one that it is another spelling of."""
+    ipv4 = ipv4_of(address) if isinstance(address, ipaddress.IPv6Address) else None
+    return [address] if ipv4 is None else [address, ipv4]
 
 
 def _networks(entry: str) -> set[Network]:
@@ -105,6 +90,6 @@ def _resolve(host: str, entry: str) -> set[Address]:
 
 
 def _port(text: str, entry: str) -> int:
-    if not text.isdigit() or not 0 < int(text) < 65536:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
         raise ValueError(f"--allow_private_hosts {entry}: '{text}' is not a port (1 to 65535)")
     return int(text)

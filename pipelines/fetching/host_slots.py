@@ -7,7 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Collection
 from typing import Generic, TypeVar
 
-from pipelines.fetching.addresses import is_public
+from pipelines.fetching.special_blocks import is_public
 
 Link = TypeVar("Link")
 

@@ -1,68 +1,38 @@
-"""Many transfers in one thread: begins links while there is room, moves bytes, ends links, tries again."""
+"""Links in one thread: each waits its turn, passes three gates, gets a place, and ends with its bytes or its reason.
+
+The gates: the rules of its site must be known (and allow it), its host must have a slot for it, and one of the
+`--thread_count` places must be free. What waits at a gate holds nothing behind it, so no two links can wait for each
+other, and the clock of a link runs only in its place. A redirect passes the gates anew: its target may be another
+site, with rules and slots of its own.
+"""
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import queue
-import selectors
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
-
-import certifi
-import pycurl
 
 from pipelines.fetching.answer import Answer
-from pipelines.fetching.deadlines import Deadline
-from pipelines.fetching.failures import failure, fault_of_url, retry_after
+from pipelines.fetching.attempts import Attempts, Told
+from pipelines.fetching.content_encoding import BadEncoding, TooLong, decoded
+from pipelines.fetching.deadlines import Clock
 from pipelines.fetching.host_slots import HostSlots
+from pipelines.fetching.links import Fetched, Link
+from pipelines.fetching.memory import Allowance
+from pipelines.fetching.open_files import open_files
 from pipelines.fetching.options import FetchOptions
-from pipelines.fetching.robots import RobotsCache, Rules, site_of
-from schemas.reasons import REASONS, NotKept
+from pipelines.fetching.resolving import Resolver
+from pipelines.fetching.robots import RobotsCache, Rules
+from pipelines.fetching.site_rules import SiteRules
+from pipelines.fetching.urls import Target
+from schemas.reasons import NotKept
 
-_BUFFERED = 256 << 20
-"""Bytes that were fetched and not yet read above which no new link is begun."""
-_FIRST_WAIT = 0.5
-"""Seconds before a second attempt, doubled for each further one."""
 _LOOK_EVERY = 0.05
-"""Seconds after which the loop looks whether its reader has made room."""
-_ROBOTS = -1
-"""Index of a link that is a site's robots.txt."""
+"""Seconds after which the loop looks whether its reader wants no more."""
 
 _robots_cache = RobotsCache()
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What became of one link."""
-
-    index: int
-    data: bytes = b""
-    problem: NotKept | None = None
-    seconds: float = 0.0
-    """From its first attempt to its end, during which it was one of the `--thread_count` links in flight."""
-
-
-@dataclass(eq=False, slots=True)
-class _Link:
-    index: int
-    url: str
-    host: str = ""
-    site: str = ""
-    tries: int = 0
-    anew: bool = False
-    """Whether it was begun again because a connection that was kept alive had died."""
-    deadline: Deadline | None = None
-    """Set when it is taken up, which is earlier than its first attempt where it waits for robots.txt or for a slot."""
-    attempted: float = 0.0
-    """When its first attempt began."""
-    answer: Answer | None = None
-    waiting: list[_Link] = field(default_factory=list)
-    """Links that wait for this robots.txt."""
+_resolver = Resolver()
 
 
 class Loop:
@@ -75,219 +45,147 @@ class Loop:
         self._fresh = iter(links)
         self._more = True
         self._options = options
-        self._policy = options.address_policy()
-        self._slots: HostSlots[_Link] = HostSlots(options.max_connections_per_host, options.mapped_hosts)
-        self._later: list[tuple[float, int, _Link]] = []
-        self._tickets = itertools.count()
-        self._ready: deque[_Link] = deque()
-        self._robots_requests: dict[str, _Link] = {}
-        self._held = 0
-        self._free: deque[pycurl.Curl] = deque()
-        self._active: dict[pycurl.Curl, _Link] = {}
-        self._unread = 0
-        self._unread_bytes = 0
-        self._selector = selectors.DefaultSelector()
-        self._timer: float | None = None
-        self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, 2 * options.thread_count)
+        self._agents = options.agents
+        files = open_files(options.thread_count)
+        _resolver.most = max(_resolver.most, files.lookups)
+        self._allowance: Allowance[Answer] = Allowance(options.bytes_held, files.links)
+        self._rules = SiteRules(options, _robots_cache)
+        self._slots: HostSlots[Link] = HostSlots(options.max_connections_per_host, options.mapped_hosts)
+        self._ready: deque[Link] = deque()
+        """Links with a slot, which wait for a place."""
+        self._attempts = Attempts(options, files, self._allowance, _resolver, Told(self._ended, self._moves))
+        self._given = self._taken = 0
+        """Results, by this thread and by the reader's; each counts up its own."""
+        self._waits_for_reader = False
 
     def consumed(self, result: Fetched) -> None:
         """The reader has taken this result."""
-        self._unread -= 1
-        self._unread_bytes -= len(result.data)
+        self._taken += 1
+        self._allowance.taken += len(result.data)
+        if self._waits_for_reader:
+            self._waits_for_reader = False
+            self._attempts.wake()
 
     def run(self) -> None:
         """Fetch everything; an unexpected error is handed to the reader."""
         try:
-            while not self.stopped and (self._more or self._active or self._later or self._ready):
+            while not self.stopped and self._has_something_to_do():
+                self._attempts.try_again()
                 self._begin_some()
-                self._move_bytes()
-                self._end_some()
+                self._attempts.step(_LOOK_EVERY)
             self.results.put(None)
         except BaseException as error:  # noqa: BLE001  raised again by the reader
             self.results.put(error)
         finally:
-            for handle in self._active:
-                self._multi.remove_handle(handle)
-            for handle in (*self._active, *self._free):
-                handle.close()
-            self._multi.close()
-            self._selector.close()
+            self._attempts.close()
+
+    def _has_something_to_do(self) -> bool:
+        return bool(self._more or self._attempts.busy or self._ready or self._rules.waiting or self._slots.waiting)
 
     def _begin_some(self) -> None:
-        room = self._options.thread_count
-        now = time.monotonic()
-        while self._ready:
-            self._attempt(self._ready.popleft())
-        while len(self._active) < room and self._later and self._later[0][0] <= now:
-            self._attempt(heapq.heappop(self._later)[2])
-        while self._more and len(self._active) + len(self._later) < room:
-            waiting = self._slots.waiting + self._held
-            if waiting >= 4 * room or self._unread >= room or self._unread_bytes >= _BUFFERED:
+        while self._has_room():
+            if self._ready:
+                self._attempts.begin(self._ready.popleft())
+            elif self._more and self._rules.waiting + self._slots.waiting < 4 * self._attempts.places:
+                self._take_up_next()
+            else:
                 return
-            following = next(self._fresh, None)
-            if following is None:
-                self._more = False
-                return
-            self._take_up(_Link(*following))
 
-    def _take_up(self, link: _Link) -> None:
-        """A fresh link: refused at once, held until its site's robots.txt is known, or begun."""
-        if fault := fault_of_url(link.url):
-            self._put(link, NotKept("bad-url", fault))
+    def _has_room(self) -> bool:
+        places = self._attempts.places
+        self._waits_for_reader = self._given - self._taken >= places or not self._allowance.has_room
+        return self._attempts.busy < places and not self._waits_for_reader
+
+    def _take_up_next(self) -> None:
+        following = next(self._fresh, None)
+        if following is None:
+            self._more = False
             return
-        link.host, link.site = str(urlsplit(link.url.strip()).hostname), site_of(link.url)
-        rules = Rules() if self._options.ignore_robots else _robots_cache.get(link.site)
-        if rules is not None:
-            self._begin(link, rules)
-            return
-        link.deadline = Deadline.after(self._options.deadline)
-        robots = self._robots_requests.get(link.site)
-        if robots is None:
-            robots = _Link(_ROBOTS, f"{link.site}/robots.txt", link.host, link.site)
-            self._robots_requests[link.site] = robots
-            self._attempt_in_turn(robots)
-        robots.waiting.append(link)
-        self._held += 1
-
-    def _begin(self, link: _Link, rules: Rules) -> None:
-        if problem := rules.refusal(link.url, self._options.agent):
-            self._put(link, problem)
-        else:
-            self._attempt_in_turn(link)
-
-    def _attempt_in_turn(self, link: _Link) -> None:
-        if self._slots.take(link.host, link):
-            self._attempt(link)
-
-    def _attempt(self, link: _Link) -> None:
-        link.deadline = link.deadline or Deadline.after(self._options.deadline)
-        link.attempted = link.attempted or time.monotonic()
-        link.tries += 1
-        link.answer = Answer(self._policy, self._options)
-        left = link.deadline.seconds_for_an_attempt(self._options.timeout)
-        if left <= 0:
-            self._settle(link, NotKept("timeout", "no time was left for it"))
-            return
-        handle = self._free.pop() if self._free else self._new_handle()
+        index, url = following
         try:
-            handle.setopt(pycurl.URL, link.url.strip().encode("utf-8", "replace"))
-        except (pycurl.error, ValueError) as error:
-            self._free.append(handle)
-            self._settle(link, NotKept("bad-url", str(error)))
+            target = Target.of(url)
+        except ValueError as error:
+            self._give(Fetched(index, problem=NotKept("bad-url", str(error))))
             return
-        handle.setopt(pycurl.FRESH_CONNECT, link.anew)
-        handle.setopt(pycurl.TIMEOUT_MS, max(1, int(1000 * left)))
-        link.answer.attach(handle)
-        self._active[handle] = link
-        self._multi.add_handle(handle)
+        self._ask_rules(Link(index, target, target, Clock(self._options.deadline, self._options.timeout)))
 
-    def _new_handle(self) -> pycurl.Curl:
-        options, handle = self._options, pycurl.Curl()
-        for option, value in (
-            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
-            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
-            (pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
-            (pycurl.FOLLOWLOCATION, 1),
-            (pycurl.MAXREDIRS, options.max_redirects),
-            (pycurl.MAXFILESIZE, options.max_bytes),
-            (pycurl.NOSIGNAL, 1),
-            (pycurl.PROXY, options.proxy or ""),  # never one of the environment's, which would hide the address
-            (pycurl.ACCEPT_ENCODING, "identity"),
-            (pycurl.HTTPHEADER, ["Accept: image/*, */*;q=0.5"]),
-            (pycurl.USERAGENT, options.user_agent),
-            (pycurl.CAINFO, certifi.where()),
-            (pycurl.BUFFERSIZE, 1 << 18),
-            (pycurl.DNS_CACHE_TIMEOUT, 300),
-        ):
-            handle.setopt(option, value)
-        if options.connect_to:
-            handle.setopt(pycurl.CONNECT_TO, list(options.connect_to))
-        return handle
+    def _ask_rules(self, link: Link) -> None:
+        """The first gate."""
+        rules = self._rules.of(link, time.monotonic())
+        if rules is not None:
+            self._ask_slot(link, rules)
+        elif robots := self._rules.hold(link):
+            self._ask_rules(robots)
 
-    def _watch(self, event: int, descriptor: int, _multi: Any, _known: Any) -> None:
-        """libcurl's callback: which events of a socket it has to be called for."""
-        if event == pycurl.POLL_REMOVE:
-            self._selector.unregister(descriptor)
-            return
-        wanted = selectors.EVENT_READ if event & pycurl.POLL_IN else 0
-        wanted |= selectors.EVENT_WRITE if event & pycurl.POLL_OUT else 0
-        if descriptor in self._selector.get_map():
-            self._selector.modify(descriptor, wanted)
+    def _ask_slot(self, link: Link, rules: Rules) -> None:
+        """The second gate."""
+        if problem := rules.refusal(link.target.url, *self._agents):
+            self._settle(link, problem)
+        elif self._slots.take(link.target.host, link):
+            self._wait_for_place(link)
+
+    def _wait_for_place(self, link: Link) -> None:
+        """The third gate; who was in already goes first, and what many others wait for."""
+        link.slot = link.target.host
+        if link.redirects or link.is_robots:
+            self._ready.appendleft(link)
         else:
-            self._selector.register(descriptor, wanted)
-
-    def _set_timer(self, milliseconds: int) -> None:
-        """libcurl's callback: after which time it has to be called again, -1 for never."""
-        self._timer = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
-
-    def _move_bytes(self) -> None:
-        wait = 0.0 if self._ready else _LOOK_EVERY
-        if self._timer is not None:
-            wait = min(wait, max(0.0, self._timer - time.monotonic()))
-        for key, events in self._selector.select(wait):
-            happened = pycurl.CSELECT_IN if events & selectors.EVENT_READ else 0
-            happened |= pycurl.CSELECT_OUT if events & selectors.EVENT_WRITE else 0
-            self._multi.socket_action(key.fd, happened)
-        if self._timer is not None and time.monotonic() >= self._timer:
-            self._timer = None
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-
-    def _end_some(self) -> None:
-        left = 1
-        while left:
-            left, ended_well, ended_badly = self._multi.info_read()
-            for handle in ended_well:
-                self._end(handle, 0, "")
-            for handle, error, message in ended_badly:
-                self._end(handle, error, message)
-
-    def _end(self, handle: pycurl.Curl, error: int, message: str) -> None:
-        link = self._active.pop(handle)
-        self._multi.remove_handle(handle)
-        redirects = handle.getinfo(pycurl.REDIRECT_COUNT)
-        reused = handle.getinfo(pycurl.NUM_CONNECTS) <= redirects
-        self._free.append(handle)
-        assert link.answer is not None
-        if link.answer.fault:
-            raise link.answer.fault
-        problem = failure(link.answer, error, message, redirected=redirects > 0)
-        if problem and problem.reason == "reset" and reused and not link.anew:
-            link.anew = True  # the server closed a connection that it had kept alive; that is no failure of the link
-            link.tries -= 1
             self._ready.append(link)
-            return
-        if problem and REASONS[problem.reason].transient and link.tries <= self._options.retries:
-            wait = max(_FIRST_WAIT * 2 ** (link.tries - 1), retry_after(link.answer.headers))
-            if link.deadline is None or link.deadline.allows_a_wait_of(wait):
-                heapq.heappush(self._later, (time.monotonic() + wait, next(self._tickets), link))
-                return
+
+    def _leave_place(self, link: Link) -> None:
+        self._attempts.leave(link)
+        following = self._slots.free(link.slot)
+        link.slot = ""
+        if following:
+            self._wait_for_place(following)
+
+    def _moves(self, link: Link) -> None:
+        """It has another target."""
+        self._leave_place(link)
+        self._ask_rules(link)
+
+    def _ended(self, link: Link, problem: NotKept | None) -> None:
+        self._leave_place(link)
         self._settle(link, problem)
 
-    def _settle(self, link: _Link, problem: NotKept | None) -> None:
-        """A link that had a slot has ended."""
-        following = self._slots.free(link.host)
-        if link.index == _ROBOTS:
-            self._settle_robots(link, problem)
-        else:
-            self._put(link, problem)
-        if following:
-            self._ready.append(following)
+    def _settle(self, link: Link, problem: NotKept | None) -> None:
+        """What became of a link is known."""
+        if link.is_robots:
+            self._let_in(link, problem)
+            return
+        data = b""
+        if problem is None and link.answer is not None:
+            try:
+                data = self._data(link.answer)
+            except BadEncoding as error:
+                problem = NotKept("bad-response", f"Content-Encoding: {error}")
+            except TooLong:
+                problem = NotKept("too-large", "more bytes than --max_bytes")
+        link.answer = None  # the link itself is remembered up to when its time would have ended
+        self._give(Fetched(link.index, data, problem, link.clock.spent))
 
-    def _settle_robots(self, robots: _Link, problem: NotKept | None) -> None:
-        assert robots.answer is not None
-        rules = Rules.of_answer(robots.answer.status, robots.answer.body.getvalue(), problem)
-        _robots_cache.put(robots.site, rules)
-        del self._robots_requests[robots.site]
-        self._held -= len(robots.waiting)
-        for link in robots.waiting:
-            self._begin(link, rules)
+    def _let_in(self, robots: Link, problem: NotKept | None) -> None:
+        """A site's rules are known, or cannot be: its links go on."""
+        rules = self._rules.learn(robots, problem, time.monotonic())
+        waiting, robots.waiting = robots.waiting, []
+        if robots.answer:
+            robots.answer.drop()
+        robots.answer = None
+        for link in waiting:
+            self._ask_slot(link, rules)
 
-    def _put(self, link: _Link, problem: NotKept | None) -> None:
-        data = b"" if problem or link.answer is None else link.answer.body.getvalue()
-        self._unread += 1
-        self._unread_bytes += len(data)
-        seconds = time.monotonic() - link.attempted if link.attempted else 0.0
-        self.results.put(Fetched(link.index, data, problem, seconds))
+    def _data(self, answer: Answer) -> bytes:
+        """The picture's bytes, which are the reader's from now on."""
+        data = answer.body.getvalue()
+        if encodings := answer.headers.get("content-encoding"):
+            try:
+                data = decoded(data, encodings, self._options.max_bytes)
+            except ValueError:
+                answer.drop()
+                raise
+        self._allowance.hand_over(answer, len(data))
+        return data
+
+    def _give(self, fetched: Fetched) -> None:
+        self._given += 1
+        self.results.put(fetched)

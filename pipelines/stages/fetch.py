@@ -9,14 +9,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterable
 
-from pipelines.fetching.loop import Fetched, Loop
+from pipelines.fetching.links import Fetched
+from pipelines.fetching.loop import Loop
 from pipelines.fetching.options import FetchOptions
 
 
 def fetch(links: Iterable[tuple[int, str]], options: FetchOptions) -> Generator[Fetched, None, None]:
     """Fetch links, given as (index, URL); results come in the order they arrive, one for each link.
 
-    Each link has ended `options.deadline` seconds after it was begun, whatever its server does.
+    Each link has ended `options.deadline` seconds after it was sent, whatever its server does; waiting its turn (for a
+    place, for a slot of its host, for its site's robots.txt) comes before that.
     """
     loop = Loop(links, options)
     thread = threading.Thread(target=loop.run, name="fetch", daemon=True)

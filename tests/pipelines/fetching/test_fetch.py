@@ -33,7 +33,8 @@ def test_many_files_arrive_whole(web: Web) -> None:
     for name, content in contents.items():
         (web.folder / name).write_bytes(content)
     names = list(contents)
-    results = {names[f.index]: f.data for f in fetch(((i, web.url(n)) for i, n in enumerate(names)), options(web))}
+    chosen = options(web, timeout=20.0)
+    results = {names[f.index]: f.data for f in fetch(((i, web.url(n)) for i, n in enumerate(names)), chosen)}
     assert contents == results
 
 

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.fetching import loop
-from pipelines.fetching.failures import retry_after
 from pipelines.fetching.host_slots import HostSlots
 from pipelines.fetching.options import FetchOptions
 from pipelines.fetching.robots import RobotsCache, Rules, opts_out, site_of
@@ -101,8 +99,8 @@ def test_robots_txt_is_asked_for_once_and_honoured(site: Site) -> None:
 
 @pytest.mark.parametrize("site", [(200, ROBOTS)], indirect=True)
 def test_another_name_has_another_group(site: Site) -> None:
-    """The token that is sent is the one that robots.txt is read with, and it is in the user agent."""
-    assert ["", "robots-txt", "robots-txt"] == site.fetch(
+    """A token of the user's is sent, and robots.txt is read with it; what is said to the default name holds, too."""
+    assert ["robots-txt", "robots-txt", "robots-txt"] == site.fetch(
         ["no-training/b.jpg", "private/c.jpg", "d.gif"], user_agent_token="curator"
     )
     (agent,) = site.agents
@@ -172,23 +170,15 @@ def test_slots_are_given_in_turn(hosts: list[str], most: int) -> None:
     [
         ([], False), (["noai"], True), (["NoImageAI, nofollow"], True), (["nofollow"], False), (["otherbot: noai"], False),
         (["dalle-pipelines: noai"], True), (["*: noindex"], True), (["otherbot: noai", "noindex"], True), ([": noai"], False),
+        (["curator: noai"], True), (["Curator : nofollow, NoAI"], True), (["otherbot: nofollow, noai"], False),
+        (["otherbot: nofollow, dalle-pipelines: noai"], True), (["max-snippet: 20, noai"], True),
+        (["max-image-preview:large, noimageai"], True), (["unavailable_after: Thu, 25 Jun 2026 15:00:00 GMT, noai"], True),
+        (["unavailable_after: 25 Jun 2026 15:00:00 GMT"], False), (["noaix"], False), (["none"], False), (["a b: noai"], False),
     ],
 )  # fmt: skip
 def test_x_robots_tag(tags: list[str], out: bool) -> None:
-    """A directive for all or for us opts out; one for somebody else does not."""
-    assert out == opts_out(tags, "dalle-pipelines", ("noai", "noimageai", "noindex", "noimageindex"))
-
-
-def test_retry_after() -> None:
-    """Seconds, or a date."""
-    assert 7.0 == retry_after({"retry-after": ["7"]})
-    assert 50 < retry_after({"retry-after": [formatdate(time.time() + 60, usegmt=True)]}) < 61
-    assert (
-        0.0
-        == retry_after({"retry-after": [formatdate(time.time() - 60)]})
-        == retry_after({})
-        == retry_after({"retry-after": ["soon"]})
-    )
+    """A directive for all or for one of our names opts out; one for somebody else does not."""
+    assert out == opts_out(tags, ("curator", "dalle-pipelines"), ("noai", "noimageai", "noindex", "noimageindex"))
 
 
 @given(st.binary(max_size=3000))

@@ -51,7 +51,7 @@ EXPECTED: dict[str, set[str]] = {
     "gzip_many_layers": {"bad-response"},
     "gzip_of_a_picture": {KEPT},
     "gzip_garbage": {"bad-response"},
-    "unknown_encoding": {"bad-response"},
+    "unknown_encoding": {KEPT},
     "busy_then_good": {KEPT},
     "busy_for_an_hour": {"rate-limited"},
     "down": {"http-5xx"},
