@@ -40,7 +40,7 @@ from dalle.pictures.resize import resize
 from pipelines.copies.embedding import REFERENCE_TABLE
 from pipelines.copies.within.cells import CELLS_EACH, centres, nearest_cells, number_of_cells
 from pipelines.stages.embed import embed
-from pipelines.stages.link_alike import link_alike
+from pipelines.stages.find_greater import Cell, find_greater
 from schemas.embeddings import write_vectors
 from schemas.folder import Folder, Staging
 from schemas.manifest import MANIFEST, Counts, Marker, manifest, marker_name
@@ -216,9 +216,8 @@ def within(detector: str, quick: bool) -> dict[str, Any]:
     nearest_cells(some[:4096], middle)
     spread_rate = 4096 / (time.monotonic() - begun) * count / number_of_cells(PICTURES)
     begun = time.monotonic()
-    link_alike(
-        lambda _: some[:cell], [cell], 0.9, fast=fast_dtype() == torch.bfloat16, apart=np.zeros((0, 2), np.int64)
-    )
+    fast, apart = fast_dtype() == torch.bfloat16, np.zeros((0, 2), np.int64)
+    find_greater(Cell(read=lambda _: some[:cell], sizes=[cell], ranks=np.arange(cell), apart=apart), 0.9, fast=fast)
     compared = cell * cell / 2 / (time.monotonic() - begun)
     return {
         "pictures": len(vectors),

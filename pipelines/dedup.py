@@ -10,7 +10,8 @@ report.html, on which a person checks the decisions by eye and exports decisions
 pairs and validation set.
 
 exact.parquet lists the pictures that are in the dataset more than once, byte for byte. They stay, unless --within takes
-out copies inside the dataset as well, exact and edited: of each group the largest picture is kept, of equals the first.
+out copies inside the dataset as well, exact and edited: a picture goes if it is a copy of a larger one that stays, or
+of one of its size that comes before it; with --within_linkage single copies of copies go as well.
 
 --threshold is a cosine: lower finds more copies, and more pictures that only look alike. Each detector's default is
 where `benchmarks/near_duplicates.py` finds the most copies while nine in ten of what it finds are copies.
@@ -25,6 +26,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipelines import sample_web
+from pipelines.copies.decided import check_decisions
 from pipelines.copies.embedding import detector
 from pipelines.copies.options import DedupOptions, decisions_of, thresholds_of
 from pipelines.copies.overlap import SetSummary
@@ -74,6 +76,8 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
             decisions=decisions,
             sets=find_sets(options.reference),
         )
+        for remark in check_decisions(decisions, passes.sets, pairs, parent, within=options.within):
+            print(remark, file=sys.stderr)
         counts, summaries = _clean(passes)
     _report(passes, counts, summaries, time.monotonic() - begun)
     return OK

@@ -76,6 +76,8 @@ def _collect(folder: Folder, options: IngestOptions, engine: Engine) -> Made:
     def prepare(output: Folder, decision: Decision) -> Steps:
         numbers = ShardNumbers(first=decision.first, digits=options.oom_shard_count)
         slices = make_plan(source.rows(), output, identity, options.rows_per_shard, numbers)
+        for remark in source.remarks():
+            print(f"pipelines.ingest: {remark}", file=sys.stderr)
         units = recipe.units(slices.units, slices.hashes)
         step = _step(work=work_of(output, options, source, slices.types))
         return Steps(units=units, do=lambda: do_units(output, units, step, engine))

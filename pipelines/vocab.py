@@ -68,16 +68,7 @@ def vocab(options: VocabOptions, flags: list[str]) -> int:
     captions: CaptionSource = ListCaptions(options.lists)
     if options.input_folder:
         captions = DatasetCaptions(Folder(options.input_folder))
-    recipe = Recipe(
-        job="vocab",
-        table="vocabulary",
-        inputs=captions.inputs(),
-        cut={},
-        options=options_json(options),
-        versions=versions("tokenizers", "numpy"),
-        lineage=captions.lineage(),
-        files=(tokenizer.FILE,),
-    )
+    recipe = recipe_of(options, captions)
     with output_folder(options.output_folder or "vocab") as folder:
 
         def prepare(output: Folder, _: Decision) -> Steps:
@@ -87,6 +78,20 @@ def vocab(options: VocabOptions, flags: list[str]) -> int:
     if not made.already:
         print(f"  vocabulary: {folder.path(tokenizer.FILE)}")
     return OK
+
+
+def recipe_of(options: VocabOptions, captions: CaptionSource) -> Recipe:
+    """What decides the bytes of a vocabulary."""
+    return Recipe(
+        job="vocab",
+        table="vocabulary",
+        inputs=captions.inputs(),
+        cut={},
+        options=options_json(options if options.max_captions else replace(options, seed=0)),  # all are no sample
+        versions=versions("tokenizers", "numpy"),
+        lineage=captions.lineage(),
+        files=(tokenizer.FILE,),
+    )
 
 
 def _vocab_of_sample(options: VocabOptions, flags: list[str]) -> int:

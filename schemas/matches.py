@@ -12,6 +12,9 @@ import pyarrow as pa
 from schemas.folder import Folder
 
 Decision = Literal["copy", "different"]
+Linkage = Literal["star", "single"]
+"""How pictures inside a dataset are copies of one that stays. star: each of that one; single: of it or of another
+copy."""
 
 
 class DecidedBy(StrEnum):
@@ -132,5 +135,9 @@ def read_decisions(folder: Folder, name: str, detector: str) -> Decisions:
             ) from None
         if decision not in ("copy", "different") or not all(isinstance(part, str) for part in names):
             raise ValueError(f"{where}, pair {number}: decision is {decision!r}, expected copy or different")
+        name, key, other = names
+        before = {names, (name, other, key)} if name == WITHIN_SET else {names}  # of two pictures each is the other's
+        if {pairs.get(pair, decision) for pair in before} != {decision} or (name == WITHIN_SET and key == other):
+            raise ValueError(f"{where}, pair {number}: {key} and {other} are decided on twice, or are one picture")
         pairs[names] = decision
     return Decisions(pairs)

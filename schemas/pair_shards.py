@@ -1,7 +1,7 @@
 """A shard of pairs: the ledger with one row for every input row, and the pictures of those that were kept.
 
 As `webdataset` it is a tar of key.jpg, key.txt, key.json beside a Parquet ledger; as `parquet` the ledger has one
-more column with the pictures.
+more column with the pictures. Where nothing was kept the tar may be missing (see `pipelines.running.first_tar`).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def read_pictures(folder: Folder, shard: str) -> Iterator[tuple[str, str, bytes]
     """Key, extension and stored bytes of each picture of a shard, in order, one at a time.
 
     Raises:
-        ValueError: if the shard is damaged or holds no pictures.
+        ValueError: if the shard is damaged or has not the pictures of what it keeps.
     """
     tar = f"{shard}.tar"
     if folder.exists(tar):
@@ -85,7 +85,9 @@ def read_pictures(folder: Folder, shard: str) -> Iterator[tuple[str, str, bytes]
     table = read_parquet(folder, f"{shard}.parquet")
     kind = next((k for k in PICTURES if k in table.column_names), None)
     if kind is None:
-        raise ValueError(f"{folder.path(shard)}: has neither a tar nor a column of pictures")
+        if SUCCESS in table["status"].to_pylist():
+            raise ValueError(f"{folder.path(shard)}: has neither a tar nor a column of pictures")
+        return
     for key, data in zip(table["key"].to_pylist(), table[kind], strict=True):
         if data.is_valid:
             yield key, kind, data.as_py()
@@ -100,14 +102,27 @@ def sample_json(row: Mapping[str, Any]) -> bytes:
     """A sample's JSON member: the ledger's columns that say something of it, then the list's own.
 
     Our own columns that are null are left out and the list's are not, so that a reader which takes the columns from
-    the first sample finds the same ones in all. NaN, which is no JSON, is null.
+    the first sample finds the same ones in all. What is no JSON: NaN and infinities are null, bytes are hex, dates and
+    decimals are text.
     """
     members = {
-        name: None if isinstance(value, float) and math.isnan(value) else value
+        name: _json_value(value)
         for name, value in row.items()
         if name not in NOT_IN_MEMBER and not (value is None and name in LEDGER.names)
     }
     return json.dumps(members, ensure_ascii=False, default=str).encode()
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list | tuple):
+        return [_json_value(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _json_value(each) for name, each in value.items()}
+    return value
 
 
 def _samples(ledger: pa.Table, picture: Callable[[int], bytes], kind: str) -> Iterator[Sample]:

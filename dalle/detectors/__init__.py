@@ -16,7 +16,7 @@ where `benchmarks/near_duplicates.py` finds the most copies while at least nine 
 """
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -24,6 +24,7 @@ from typing import Protocol
 import numpy as np
 
 from dalle.pictures.pixels import Pixels
+from schemas.embeddings import check_vectors
 
 
 class Embedder(Protocol):
@@ -105,15 +106,39 @@ def load_detector(name: str = "builtin") -> Embedder:
     return detector_class(argument) if argument else detector_class()
 
 
-def embed_all(detector: Embedder, pictures: Iterable[Pixels]) -> np.ndarray:
-    """[N, dimension] float32: the vectors of pictures, in their order."""
+def embed_all(
+    detector: Embedder, pictures: Iterable[Pixels], where: Callable[[int], str] = "picture {}".format
+) -> np.ndarray:
+    """[N, dimension] float32 of unit length: the vectors of pictures, in their order.
+
+    Args:
+        detector: what makes them.
+        pictures: N pictures.
+        where: gives for the number of one, from 0, what it is called in errors.
+
+    Raises:
+        ValueError: naming detector and picture, if the detector gives something else than a unit vector.
+    """
     vectors, waiting = [np.zeros((0, detector.dimension), np.float32)], []
     for pixels in pictures:
         waiting.append(detector.preprocess(pixels))
         if len(waiting) == detector.batch:
-            vectors.append(detector.embed(np.stack(waiting)))
+            vectors.append(_embed(detector, waiting, sum(map(len, vectors)), where))
             waiting = []
     if waiting:
-        padding = [waiting[0]] * (detector.batch - len(waiting))
-        vectors.append(detector.embed(np.stack(waiting + padding))[: len(waiting)])
+        vectors.append(_embed(detector, waiting, sum(map(len, vectors)), where))
     return np.concatenate(vectors)
+
+
+def _embed(detector: Embedder, some: list[np.ndarray], first: int, where: Callable[[int], str]) -> np.ndarray:
+    """The vectors of at most a batch of prepared pictures; those that fill it up are the first once more."""
+    batch = np.stack(some + [some[0]] * (detector.batch - len(some)))
+    vectors = detector.embed(batch)
+    if vectors.shape != (detector.batch, detector.dimension):
+        raise ValueError(
+            f"the detector {detector.fingerprint} gave vectors of shape {vectors.shape}, expected "
+            f"{(detector.batch, detector.dimension)}"
+        )
+    advice = f"take the picture out, or use another detector than {detector.fingerprint}"
+    check_vectors(vectors[: len(some)], lambda number: where(first + number), advice)
+    return vectors[: len(some)]

@@ -6,8 +6,11 @@ detector made for it has 0.8, both at precision 0.9).
 """
 
 import hashlib
+import json
+from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -44,7 +47,8 @@ class OpenClip:
         self.least_side = config.size[0] if isinstance(config.size, tuple) else config.size
         blank = self.preprocess(np.zeros((8, 8, 3), np.uint8))
         self.dimension = self.embed(blank[None]).shape[1]
-        self.fingerprint = f"open_clip-{model_name}-{precision}-{_digest(self.tower)}"
+        sizes = open_clip.get_model_config(model_name)["vision_cfg"]
+        self.fingerprint = f"open_clip-{model_name}-{precision}-{_digest(self.tower, [sizes, asdict(config)])}"
 
     def preprocess(self, pixels: Pixels) -> np.ndarray:
         """[3, S, S] float32: as open_clip prepares pictures for this model."""
@@ -71,9 +75,12 @@ def _check(name: str, model: str, weights: str) -> None:
         )
 
 
-def _digest(tower: torch.nn.Module) -> str:
-    """A hash of the weights, so that a file may be moved or renamed."""
-    digest = hashlib.sha256()
+def _digest(tower: torch.nn.Module, config: Any) -> str:
+    """A hash of the weights and of what is done with them, so that a file may be moved or renamed.
+
+    The same weights give other vectors with another activation, other heads or another preparation of pictures.
+    """
+    digest = hashlib.sha256(json.dumps([config, str(tower)], sort_keys=True).encode())
     for name, value in sorted(tower.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.float().numpy().tobytes())

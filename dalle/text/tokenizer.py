@@ -35,6 +35,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are processe
 BUILTIN = Path(__file__).parents[1] / "weights" / "vocabulary.json"
 FILE = "vocabulary.json"
 """What a folder that `pipelines.vocab` left calls it."""
+_USUAL = {
+    "model": {"type": "BPE"},
+    "added_tokens": [],
+    "normalizer": {"type": "Lowercase"},
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+}
+"""What beside entries and merges decides on tokens, in every vocabulary that is learnt here."""
 
 
 class Tokenizer:
@@ -48,7 +55,8 @@ class Tokenizer:
         """
         try:
             self._library = tokenizers.Tokenizer.from_str(content.decode())
-            model = json.loads(content)["model"]
+            file = json.loads(content)
+            model, added = file["model"], file.get("added_tokens") or []
             kind, entries = model["type"], model["vocab"]
         except Exception as error:  # noqa: BLE001  the library raises Exception itself
             raise ValueError(f"{where}: not a vocabulary in the JSON of `tokenizers` ({error})") from None
@@ -57,9 +65,25 @@ class Tokenizer:
                 f"{where}: is a {kind} of {len(entries)} entries, expected byte-level BPE of at most "
                 f"{TEXT_VOCABULARY}; make one with python -m pipelines.vocab"
             )
+        if foreign := [each["content"] for each in added if entries.get(each["content"]) != each["id"]]:
+            raise ValueError(
+                f"{where}: adds the token {foreign[0]!r} to its vocabulary, whose number would be that of padding; put "
+                "it among the entries, or leave it out"
+            )
+        self._library.no_truncation()  # what is cut, filled up and dropped is decided here, not in the file
+        self._library.no_padding()
+        if model.get("dropout"):
+            self._library.model.dropout = None
         self.content = content
         self._entries: dict[str, int] = entries
         self._pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
+        decides = {name: value for name, value in model.items() if name not in ("vocab", "merges", "dropout")}
+        self._rest = {
+            "model": {name: value for name, value in decides.items() if value not in (None, False)},
+            "added_tokens": added,
+            **{name: file.get(name) for name in ("normalizer", "pre_tokenizer")},
+        }
+        """What else in the file decides on tokens."""
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[bytes]]:
         return Tokenizer, (self.content,)
@@ -71,13 +95,18 @@ class Tokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of entries and merges: the same for the same tokens, however the JSON is laid out."""
-        content = json.dumps([self._entries, self._pairs], sort_keys=True)
+        """sha256 of all that decides on tokens: the same however the JSON is laid out.
+
+        Of entries and merges alone where the rest is what `train` makes of any captions.
+        """
+        rest = [] if self._rest == _USUAL else [self._rest]
+        content = json.dumps([self._entries, self._pairs, *rest], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def lower(self, text: str) -> str:
         """The text as it comes back from `decode`."""
-        return str(self._library.normalizer.normalize_str(text))
+        normalizer = self._library.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(text))
 
     def encode(self, text: str) -> list[int]:
         """All tokens of a text, however many."""
@@ -99,8 +128,9 @@ class Tokenizer:
 
         Source: Provilkov et al. 2020 (arXiv 1910.13267), algorithm 1; 0.1 in Ramesh et al. 2021, App. B.
         """
-        words = self._library.pre_tokenizer.pre_tokenize_str(self.lower(text))
-        return [self._entries[piece] for word, _ in words for piece in self._merged(word, dropout, rng)]
+        cut, lower = self._library.pre_tokenizer, self.lower(text)
+        words = [lower] if cut is None else [word for word, _ in cut.pre_tokenize_str(lower)]
+        return [self._entries[piece] for word in words for piece in self._merged(word, dropout, rng)]
 
     @cached_property
     def _ranks(self) -> dict[tuple[str, str], int]:

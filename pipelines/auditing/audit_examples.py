@@ -43,7 +43,7 @@ def audit_examples(folder: Folder, shard: Mapping[str, Any], options: Mapping[st
         _check_numbers(table, options, where)
     except ValueError as error:
         yield str(error)
-    if options["output_format"] == "webdataset":
+    if options["output_format"] == "webdataset" and (table.num_rows or folder.exists(f"{shard['name']}.tar")):
         yield from _audit_tar(folder, f"{shard['name']}.tar", table)
 
 

@@ -53,7 +53,8 @@ def _audit_pictures(folder: Folder, name: str, table: pa.Table, rows: list[dict[
     kept = [row for row in rows if row["status"] == SUCCESS]
     kind = next((k for k in PICTURES if k in table.column_names), None)
     if kind is None:
-        yield from _audit_tar(folder, f"{name}.tar", kept)
+        if kept or folder.exists(f"{name}.tar"):
+            yield from _audit_tar(folder, f"{name}.tar", kept)
     else:
         for row, data in zip(rows, table[kind].to_pylist(), strict=True):
             if (data is not None) != (row["status"] == SUCCESS):

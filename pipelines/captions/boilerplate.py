@@ -12,6 +12,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipelines.captions.characters import is_inside
+
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
     r"|nov(?:ember)?|dec(?:ember)?)\.?"
@@ -168,15 +170,24 @@ def _active(text: str) -> tuple[re.Pattern[str], ...]:
 
 
 def _crop_once(text: str, patterns: Sequence[re.Pattern[str]]) -> str:
-    start = text.lstrip(_EDGE + _CLOSING)
-    head = max((match.end() for pattern in patterns if (match := pattern.match(start))), default=0)
+    start = _without_edge(text)
+    ends = [match.end() for pattern in patterns if (match := pattern.match(start))]
+    head = max((end for end in ends if not is_inside(start, end)), default=0)
     if head:
-        return start[head:].lstrip(_EDGE + _CLOSING)
+        return _without_edge(start[head:])
     end = text.rstrip(_EDGE + _CLOSING)
+    if is_inside(text, len(end)):
+        return text
     tails = [f.start() for pattern in patterns for f in pattern.finditer(end) if f.end() == len(end) and f.group()]
     if tails:
         return _DANGLING.sub("", end[: min(tails)].rstrip(_EDGE)).rstrip(_EDGE)
     return text
+
+
+def _without_edge(text: str) -> str:
+    """The text without what stands at its beginning and says nothing; # and * may be part of a sign, as in a keycap."""
+    left = text.lstrip(_EDGE + _CLOSING)
+    return text[len(text) - len(left) - 1 :] if is_inside(text, len(text) - len(left)) else left
 
 
 def _words(text: str) -> int:

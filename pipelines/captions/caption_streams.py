@@ -71,7 +71,7 @@ class ListCaptions:
 
     def inputs(self) -> list[dict[str, Any]]:
         """The lists' files."""
-        return [file for source in self._sources for file in source.inputs()]
+        return [file for source in self._sources for file in source.inputs(with_pictures=False)]
 
     def lineage(self) -> list[dict[str, Any]]:
         """None."""

@@ -31,6 +31,8 @@ REFERENCES = "dedup/references"
 FINDINGS = "dedup/shards"
 """Where units leave what they found, for `pipelines.copies.overlap` to put together."""
 
+_NEAREST = [("row", "<i4"), ("similarity", "<f4")]
+
 
 def denied_name(shard: str) -> str:
     """The file of a shard's pictures that are copies of references, in `FINDINGS`."""
@@ -137,7 +139,25 @@ def _weight(entry: Mapping[str, Any]) -> tuple[bool, float]:
 
 
 def _write_nearest(staging: Staging, name: str, result: SearchResult) -> None:
-    records = np.empty(len(result.nearest), [("row", "<i4"), ("similarity", "<f4")])
+    records = np.empty(len(result.nearest), _NEAREST)
     records["row"], records["similarity"] = result.nearest, result.nearest_similarities
     with staging.file(name) as file:
         np.lib.format.write_array(file, records, allow_pickle=False)
+
+
+def read_nearest(folder: Folder, name: str, references: int) -> np.ndarray:
+    """[references] `row` among a shard's vectors of the picture most like each reference, -1 if there is none, and
+    `similarity`.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    with folder.open(name) as file:
+        try:
+            nearest = np.lib.format.read_array(file, allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise ValueError(f"{folder.path(name)}: is damaged ({error}); remove it and run the job again") from None
+    whole = nearest.dtype == np.dtype(_NEAREST) and nearest.shape == (references,)
+    if not whole or not np.isfinite(nearest["similarity"][nearest["row"] >= 0]).all():
+        raise ValueError(f"{folder.path(name)}: is damaged; remove it and run the job again")
+    return nearest

@@ -19,12 +19,14 @@ from pipelines.stages.embed import embed
 from pipelines.vectors.duplicates import ReferenceSet
 from schemas.embeddings import DETECTOR_FILE, embeddings_name, read_vectors, write_vectors
 from schemas.folder import Folder, Staging
-from schemas.manifest import Counts, fingerprint
+from schemas.manifest import Counts, fingerprint, versions
 from schemas.pair_shards import read_pictures
 from schemas.shards import read_parquet, shard_digits, shard_name, write_parquet
 
 REFERENCES_AT_ONCE = 500
 """References whose vectors are one file."""
+MAKE_VECTORS = ("numpy", "opencv-python-headless", "pillow", "pillow-heif", "simplejpeg", "torch")
+"""The libraries on which vectors depend, beside the detector."""
 REFERENCE_TABLE = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("caption", pa.string())])
 _NOTE_EVERY = 64
 
@@ -86,7 +88,7 @@ def reference_units(sha256s: Sequence[str], embedder: Embedder) -> list[Unit]:
         Unit(
             shard=shard_name(number, digits),
             rows=len(part := sha256s[start : start + REFERENCES_AT_ONCE]),
-            fingerprint=fingerprint([embedder.fingerprint, list(embedder.views), list(part)]),
+            fingerprint=fingerprint([embedder.fingerprint, list(embedder.views), list(part), versions(*MAKE_VECTORS)]),
         )
         for number, start in enumerate(starts)
     ]
@@ -109,7 +111,7 @@ def take_over(folder: Folder, stored: StoredVectors, embedder: Embedder) -> None
     ids, sha256s, captions, vectors = stored.load(embedder)
     with Staging(folder) as staging:
         with staging.file(embeddings_name(shard_name(0))) as file:
-            write_vectors(file, vectors)
+            write_vectors(file, vectors, stored.where)
         staging.publish()
     _write_table(folder, [ids, sha256s, captions])
     say_detector(folder, embedder)
@@ -136,7 +138,10 @@ def read_references(folder: Folder, name: str, threshold: float) -> ReferenceSet
     """
     table = read_parquet(folder, TABLE)
     files = sorted(file for file in folder.names() if file.startswith("img_emb_") and file.endswith(".npy"))
-    vectors = np.concatenate([read_vectors(folder, file) for file in files])
+    parts = [read_vectors(folder, file) for file in files]
+    if len({part.shape[1:] for part in parts}) != 1 or parts[0].ndim != 3:
+        raise ValueError(f"{folder}: its files of vectors are missing or do not belong together; embed them again")
+    vectors = np.concatenate(parts)
     if len(vectors) != table.num_rows:
         raise ValueError(f"{folder}: has {len(vectors)} vectors for {table.num_rows} references; embed them again")
     return ReferenceSet(name, tuple(table["id"].to_pylist()), tuple(table["sha256"].to_pylist()), vectors, threshold)
@@ -157,5 +162,5 @@ def _noted(pictures: Iterator[tuple[str, bytes]], note: Note) -> Iterator[tuple[
 
 def _write(staging: Staging, unit: Unit, vectors: np.ndarray) -> Done:
     with staging.file(embeddings_name(unit.shard)) as file:
-        write_vectors(file, vectors)
+        write_vectors(file, vectors, f"unit {unit.shard}")
     return Done(Counts.all_kept(len(vectors)))

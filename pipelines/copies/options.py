@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from dalle.detectors import Embedder
 from pipelines.copies.references import ReferenceArgument
 from schemas.folder import Folder
-from schemas.matches import Decisions, read_decisions
+from schemas.matches import Decisions, Linkage, read_decisions
 from schemas.options import no_change_of_bytes
 
 _BELOW_THRESHOLD = 0.2
@@ -39,6 +39,9 @@ class DedupOptions:
     """Also take out near-copies of other pictures of the same dataset; one of each group is kept."""
     within_threshold: float | None = None
     """The cosine from which two pictures of the dataset are copies, -1 to 1; by default the detector's."""
+    within_linkage: Linkage = "star"
+    """Which copies --within takes out. star: pictures that are like one that stays, at or above the threshold; single:
+    also copies of copies, however little they are like the one that stays."""
     within_cells: int = 0
     """Cells that --within searches alone, 1 or more: more are faster and miss more; 0 is by the number of pictures."""
     incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
@@ -54,14 +57,16 @@ class DedupOptions:
             value = getattr(self, name)
             if value is not None and not -1 <= value <= 1:
                 raise ValueError(f"--{name} {value:g}: expected a cosine between -1 and 1")
-        if self.within_threshold is not None and not self.within:
-            raise ValueError(f"--within_threshold {self.within_threshold:g}: is for --within, which is not given")
         if self.within_cells < 0:
             raise ValueError(f"--within_cells {self.within_cells}: expected 0 (by the number of pictures) or more")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.startswith("within_") and value != field.default and not self.within:
+                raise ValueError(f"--{field.name} {value}: is for --within, which is not given")
 
 
 def thresholds_of(options: DedupOptions, embedder: Embedder) -> dict[str, float]:
-    """By reference set, in their order.
+    """By reference set, in the order of their names, so that it does not matter how they were given.
 
     Raises:
         ValueError: if two sets have one name, or a threshold is none or of no set.
@@ -69,7 +74,7 @@ def thresholds_of(options: DedupOptions, embedder: Embedder) -> dict[str, float]
     names = [ReferenceArgument.parse(text).name for text in options.reference]
     if len(set(names)) < len(names):
         raise ValueError(f"--reference: {', '.join(names)}: the same name twice; give each set one of its own")
-    thresholds = dict.fromkeys(names, float(embedder.threshold))
+    thresholds = dict.fromkeys(sorted(names), float(embedder.threshold))
     for text in options.threshold:
         name, equals, value = text.rpartition("=")
         try:
@@ -80,7 +85,7 @@ def thresholds_of(options: DedupOptions, embedder: Embedder) -> dict[str, float]
             raise ValueError(f"--threshold {text}: expected a cosine between -1 and 1")
         if equals and name not in thresholds:
             raise ValueError(f"--threshold {text}: there is no --reference {name}; there are {', '.join(names)}")
-        thresholds |= {name: cosine} if equals else dict.fromkeys(names, cosine)
+        thresholds |= {name: cosine} if equals else dict.fromkeys(thresholds, cosine)
     return thresholds
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.copies.cleaning import denylist_name
-from pipelines.copies.comparing import FINDINGS, REFERENCES, matches_name, nearest_name
+from pipelines.copies.comparing import FINDINGS, REFERENCES, matches_name, nearest_name, read_nearest
 from pipelines.copies.embedding import read_references
 from pipelines.vectors.duplicates import ReferenceSet
 from schemas.folder import Folder, Staging
@@ -102,8 +102,7 @@ def _nearest(folder: Folder, pairs: Folder, shards: Sequence[str], references: R
     best = np.full(count, -np.inf, np.float32)
     rows, shard_numbers = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
     for shard_number, shard in enumerate(shards):
-        with folder.open(f"{FINDINGS}/{nearest_name(references.name, shard)}") as file:
-            of_shard = np.lib.format.read_array(file, allow_pickle=False)
+        of_shard = read_nearest(folder, f"{FINDINGS}/{nearest_name(references.name, shard)}", count)
         greater = (of_shard["row"] >= 0) & (of_shard["similarity"] > best)
         best[greater], rows[greater] = of_shard["similarity"][greater], of_shard["row"][greater]
         shard_numbers[greater] = shard_number

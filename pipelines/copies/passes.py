@@ -13,7 +13,7 @@ from dalle.detectors import Embedder
 from dalle.detectors.precision import fast_dtype
 from pipelines.copies.cleaning import Clean
 from pipelines.copies.comparing import FINDINGS, VECTORS, Compare
-from pipelines.copies.embedding import EmbedPairs, say_detector
+from pipelines.copies.embedding import MAKE_VECTORS, EmbedPairs, say_detector
 from pipelines.copies.options import DedupOptions, floors_of, within_threshold_of
 from pipelines.copies.overlap import SetSummary, join_findings, write_decisions
 from pipelines.copies.reference_sets import ReferenceSetOnDisk, embed_sets
@@ -30,7 +30,7 @@ from schemas.lock import LOCKS
 from schemas.manifest import Counts, fingerprint, lineage_from, versions
 from schemas.matches import WITHIN_SET, Decisions
 
-_MAKE_THE_BYTES = ("faiss-cpu", "numpy", "opencv-python-headless", "pillow", "pyarrow", "simplejpeg", "torch")
+_MAKE_THE_BYTES = ("faiss-cpu", "pyarrow", *MAKE_VECTORS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +68,11 @@ class Passes:
                 "detector": self.embedder.fingerprint,
                 "references": {one.name: one.fingerprint for one in self.sets},
                 "threshold": self.thresholds,
-                "floor": options.floor,
+                "floor": floors_of(options, self.thresholds),
                 "decisions": fingerprint(self.decisions.to_json("")) if self.decisions.pairs else None,
                 "within": options.within,
                 "within_threshold": within_threshold_of(options, self.embedder),
+                "within_linkage": options.within_linkage if options.within else None,
                 "within_cells": options.within_cells,
             },
             versions=versions(*_MAKE_THE_BYTES),
@@ -143,7 +144,7 @@ class Passes:
         """Leave the vectors of all pictures that are kept."""
         folder = _made(self.folder.inside(VECTORS))
         work = EmbedPairs(pairs=self.pairs, detector=self.options.detector)
-        units = self._units_of_kept([self.embedder.fingerprint])
+        units = self._units_of_kept([self.embedder.fingerprint, versions(*MAKE_VECTORS)])
         self.do(folder, units, Step(work=work, title="embed the pictures"))
         say_detector(folder, self.embedder)
 
@@ -163,6 +164,7 @@ class Passes:
     def _within(self) -> WithinSearch:
         return WithinSearch(
             threshold=within_threshold_of(self.options, self.embedder),
+            linkage=self.options.within_linkage,
             cells=self.options.within_cells,
             decisions=self.decisions,
             fast=self.comparison.fast,

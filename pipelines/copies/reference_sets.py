@@ -34,6 +34,12 @@ class ReferenceSetOnDisk:
         """For who wants to look at them; none of earlier embeddings."""
         return () if isinstance(self.content, StoredVectors) else self.content
 
+    def ids(self) -> list[str]:
+        """What its references are called."""
+        if isinstance(self.content, StoredVectors):
+            return self.content.ids()
+        return [reference.id for reference in self.content]
+
 
 def find_sets(arguments: Sequence[str]) -> list[ReferenceSetOnDisk]:
     """The sets of `--reference`, in its order.

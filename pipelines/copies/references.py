@@ -14,8 +14,11 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.lists.files import list_files
+from pipelines.lists.files import files_below, list_files
+from pipelines.lists.folder import CAPTIONS, captions_by_file
 from pipelines.lists.local_pictures import PictureFolder
+from pipelines.lists.text import lines, open_text
+from pipelines.lists.values import captions_of
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST, read_manifest
 from schemas.pair_shards import PICTURES as STORED
@@ -124,9 +127,10 @@ def _dataset(folder: Folder) -> Iterator[Reference]:
             yield from _tars([f"{folder.url.rstrip('/')}/{shard}.tar"])
             continue
         name = f"{shard}.parquet"
-        kind = _stored(folder, name)
+        rows = read_parquet(folder, name, ["key", "caption", "status"]).to_pylist()
+        kind = _stored(folder, name) if any(each["status"] == SUCCESS for each in rows) else ""
         address = f"{folder.url.rstrip('/')}/{name}"
-        for row, each in enumerate(read_parquet(folder, name, ["key", "caption", "status"]).to_pylist()):
+        for row, each in enumerate(rows):
             if each["status"] == SUCCESS:
                 yield Reference(f"{each['key']}.{kind}", address, row, caption=each["caption"] or "", column=kind)
 
@@ -147,8 +151,8 @@ def _column(file: str, column: str) -> pa.ChunkedArray:
 
 
 def _list(path: str) -> Iterator[Reference]:
-    with fsspec.open(path, "rt") as file:
-        for line in cast("IO[str]", file):
+    with open_text(path) as file:
+        for line in lines(file):
             if name := line.strip():
                 yield Reference(name, name)
 
@@ -156,15 +160,14 @@ def _list(path: str) -> Iterator[Reference]:
 def _folder(path: str) -> Iterator[Reference]:
     fs, root = fsspec.core.url_to_fs(path)
     captions: dict[str, str] = {}
-    if fs.exists(f"{root}/captions.jsonl"):
-        with fs.open(f"{root}/captions.jsonl", "rb") as file:
-            for line in file:
-                row = json.loads(line)
-                captions[row["file"]] = str((row.get("captions") or [""])[0])
-    for name in sorted(fs.find(root)):
-        short = name[len(root) :].lstrip("/")
-        if short.rsplit(".", 1)[-1].lower() in PICTURES:
-            yield Reference(short, fs.unstrip_protocol(name), caption=captions.get(short, ""))
+    if fs.isfile(f"{root}/{CAPTIONS}"):
+        for line in captions_by_file(f"{path.rstrip('/')}/{CAPTIONS}"):
+            if isinstance(line, str):
+                raise ValueError(f"{path}: {line}")
+            captions[line[0]] = next(iter(line[1]), "")
+    for name in files_below(path):
+        if name.rsplit(".", 1)[-1].lower() in PICTURES:
+            yield Reference(name, fs.unstrip_protocol(f"{root}/{name}"), caption=captions.get(name, ""))
 
 
 def _tars(paths: Sequence[str]) -> Iterator[Reference]:
@@ -190,7 +193,9 @@ def _coco(path: str, pictures: str) -> list[Reference]:
     with fsspec.open(path, "rb") as file:
         try:
             value = json.load(file)
-            captions = {a["image_id"]: str(a["caption"]) for a in reversed(value["annotations"])}
+            captions = {
+                a["image_id"]: next(iter(captions_of(a["caption"])), "") for a in reversed(value["annotations"])
+            }
             images = [(str(image["file_name"]), captions.get(image["id"], "")) for image in value["images"]]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({error!r})") from None

@@ -15,14 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from dalle.detectors import Embedder
-from schemas.embeddings import DETECTOR_FILE, read_vectors
+from schemas.embeddings import DETECTOR_FILE, read_vectors, shape_of_vectors
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST
 from schemas.shards import read_parquet
 
 TABLE = "references.parquet"
-_LONG = 0.02
-"""How far a vector's length may be from 1: float16 moves it by 0.001."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,10 @@ class StoredVectors:
         """sha256 of each file."""
         sums = [self.vectors.sha256(name) for name in self.files]
         return [*sums, *(self.tables.sha256(name) for name in self.table_files)]
+
+    def ids(self) -> list[str]:
+        """What the vectors are of, by their names."""
+        return [name for table in self.table_files for name in next(_columns(read_parquet(self.tables, table)))]
 
     def load(self, embedder: Embedder) -> tuple[list[str], list[str], list[str], np.ndarray]:
         """Ids, sha256s and captions ([R] each, empty where they are not known), and vectors [R, V, D] float32.
@@ -64,23 +66,15 @@ class StoredVectors:
         return *columns, vectors
 
     def _read_vectors(self, embedder: Embedder) -> np.ndarray:
-        parts = [read_vectors(self.vectors, name) for name in self.files]
-        shapes = {part.shape[1:] for part in parts}
-        if len(shapes) != 1 or len(shape := shapes.pop()) not in (1, 2) or shape[-1] != embedder.dimension:
-            shapes_of_parts = ", ".join(str(shape) for shape in sorted({part.shape for part in parts}))
+        shapes = {shape_of_vectors(self.vectors, name) for name in self.files}
+        of_one = {shape[1:] for shape in shapes}
+        if len(of_one) != 1 or next(iter(of_one))[-1] != embedder.dimension:
             raise ValueError(
-                f"{self.where}: its vectors are {shapes_of_parts}, those of the detector {embedder.fingerprint} have "
-                f"{embedder.dimension} numbers each; embed the pictures again"
+                f"{self.where}: its vectors are {', '.join(map(str, sorted(shapes)))}, those of the detector "
+                f"{embedder.fingerprint} have {embedder.dimension} numbers each; embed the pictures again"
             )
-        vectors = np.concatenate(parts)
-        vectors = vectors.reshape(len(vectors), -1, embedder.dimension)
-        length = np.linalg.norm(vectors, axis=2)
-        if len(length) and np.abs(length - 1).max() > _LONG:
-            raise ValueError(
-                f"{self.where}: has a vector of length {length.ravel()[np.abs(length - 1).argmax()]:.3f}; expected "
-                "unit length; divide each by its length"
-            )
-        return vectors
+        vectors = np.concatenate([read_vectors(self.vectors, name) for name in self.files])
+        return vectors.reshape(len(vectors), -1, embedder.dimension)
 
     def _check_detector(self, embedder: Embedder) -> None:
         if not self.vectors.exists(DETECTOR_FILE):

@@ -6,20 +6,30 @@ file, row and column (see `pipelines.lists.rows.location_within`).
 
 from __future__ import annotations
 
-import json
-import tarfile
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import fsspec
 import pyarrow as pa
 
+from pipelines.lists.arrow_types import text_array
 from pipelines.lists.columns import ListColumns
-from pipelines.lists.folder import EXTENSIONS
-from pipelines.lists.formats import as_text, open_parquet
+from pipelines.lists.formats import parsed
+from pipelines.lists.parquet_lists import (
+    captions_array,
+    check_captions,
+    check_text,
+    kept_columns,
+    open_parquet,
+    read_batches,
+)
 from pipelines.lists.rows import JSON_TEXT, LOCATION, Row, batches, known_absent, location_within
+from pipelines.lists.tar_samples import TarSample, tar_samples
+from pipelines.lists.text import decoded
+from pipelines.lists.values import SeenNames, captions_of, extras_of, text_of
 
 _PICTURES = ("jpg", "png", "webp")
+_TWICE = "its key comes more than once in the tar"
 
 
 def webdataset(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
@@ -33,46 +43,65 @@ def img2dataset(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     with fsspec.open(path, "rb") as file:
         table = open_parquet(file, path)
         names = table.schema_arrow.names
-        column = next((kind for kind in _PICTURES if kind in names), None)
         missing = [name for name in ("key", "url", "status", *columns.save_additional_columns) if name not in names]
         if missing:
             raise ValueError(f"{path}: has no column '{missing[0]}', so it is no shard of img2dataset's")
-        fields = [f.remove_metadata() for f in table.schema_arrow if f.name in columns.save_additional_columns]
-        wanted = [n for n in ("key", "url", "caption", "status", "error_message") if n in names]
-        columns_read = table.read(columns=[*dict.fromkeys((*wanted, *columns.save_additional_columns))])
-    locations = {} if column else _locations_of(path)
+        known = [name for name in ("key", "url", "caption", "status", "error_message") if name in names]
+        for name in known:
+            (check_captions if name == "caption" else check_text)(table.schema_arrow.field(name), path)
+        location = _locator(path, names)
+        first = 1
+        for batch in read_batches(table, [*dict.fromkeys((*known, *columns.save_additional_columns))], path):
+            of = {name: text_array(batch[name]) for name in known if name != "caption"}
+            rows = pa.RecordBatch.from_pydict(of).to_pylist()
+            extras, problems = kept_columns(batch, columns.save_additional_columns, path, first)
+            no_captions = pa.array([[]] * len(batch), pa.list_(pa.string()))
+            values = {
+                "url": of["url"],
+                "captions": captions_array(batch["caption"]) if "caption" in known else no_captions,
+                LOCATION: pa.array([location(row, n) for n, row in enumerate(rows, first - 1)], pa.string()),
+                "problem": problems,
+            }
+            yield pa.RecordBatch.from_pydict({**values, **extras})
+            first += len(batch)
+
+
+def tar_of(parquet: str) -> str | None:
+    """The tar beside a Parquet file, if there is one."""
+    tar = f"{parquet.removesuffix('.parquet')}.tar"
+    fs, path = fsspec.core.url_to_fs(tar)
+    return tar if fs.exists(path) else None
+
+
+def _locator(path: str, names: list[str]) -> Callable[[dict[str, Any], int], str]:
+    """From a row of the Parquet file and its number, from 0, to where its picture lies."""
+    column = next((kind for kind in _PICTURES if kind in names), None)
+    locations: dict[str, str] = {}
     archive = path.rsplit("/", 1)[-1]
-    values = columns_read.to_pylist()
-    locations_of_rows = []
-    for number, value in enumerate(values):
-        if value["status"] != "success":
-            why = value.get("error_message") or "no reason given"
-            locations_of_rows.append(known_absent(f"{value['status']} there: {why}"))
-        elif column:
-            locations_of_rows.append(location_within(archive, number, column))
-        else:
-            locations_of_rows.append(locations.get(value["key"], ""))
-    yield pa.RecordBatch.from_pydict(
-        {
-            "url": pa.array([value["url"] for value in values], pa.string()),
-            "captions": pa.array([_caption_of(value) for value in values], pa.list_(pa.string())),
-            LOCATION: pa.array(locations_of_rows, pa.string()),
-            "problem": pa.nulls(len(values), pa.string()),
-            **{field.name: columns_read[field.name].combine_chunks() for field in fields},
-        }
-    )
 
+    def location(row: dict[str, Any], number: int) -> str:
+        if row["status"] != "success":
+            return known_absent(f"{row['status']} there: {row.get('error_message') or 'no reason given'}")
+        if column:
+            return location_within(archive, number, column)
+        if not locations:  # a shard of which nothing was kept may have no tar
+            locations.update(_locations_of(path))
+        return locations.get(row["key"], "")
 
-def _caption_of(value: dict[str, Any]) -> list[str]:
-    return [] if value.get("caption") is None else [str(value["caption"])]
+    return location
 
 
 def _locations_of(parquet: str) -> dict[str, str]:
     """Where each key's picture lies: in the tar beside the Parquet file, or in the folder of files beside it."""
     stem = parquet.removesuffix(".parquet")
-    fs, tar = fsspec.core.url_to_fs(f"{stem}.tar")
-    if fs.exists(tar):
-        return {key: location for key, location, _ in _members(f"{stem}.tar") if location}
+    if tar := tar_of(parquet):
+        locations: dict[str, str] = {}
+        for sample in tar_samples(tar):
+            if sample.problem or sample.key in locations:
+                locations[sample.key] = known_absent(_TWICE)
+            elif sample.location:
+                locations[sample.key] = sample.location
+        return locations
     fs, folder = fsspec.core.url_to_fs(stem)
     if not fs.isdir(folder):
         raise ValueError(f"{parquet}: neither {stem}.tar nor a folder {stem} nor a column of pictures")
@@ -82,56 +111,31 @@ def _locations_of(parquet: str) -> dict[str, str]:
 
 
 def _tar_rows(path: str, columns: ListColumns) -> Iterator[Row]:
-    archive = path.rsplit("/", 1)[-1]
-    for key, location, texts in _members(path):
-        about = _parsed(texts.get("json", b"{}"))
-        if "txt" in texts:
-            caption: Any = texts["txt"].decode("utf-8-sig", "replace")
-        else:
-            caption = about.get("caption", about.get("text"))
-        extras = [
-            json.dumps(about[name], ensure_ascii=False) if about.get(name) is not None else None
-            for name in columns.save_additional_columns
-        ]
-        url = as_text(about["url"]) if about.get("url") else f"{archive}/{key}"
-        yield Row(url, [] if caption is None else [as_text(caption)], extras, location=location or "")
+    seen = SeenNames(path, columns, columns.save_additional_columns)
+    for sample in tar_samples(path):
+        try:
+            about = _about(sample)
+            seen.look(about)
+            yield _tar_row(sample, about, path.rsplit("/", 1)[-1], columns)
+        except ValueError as error:
+            yield Row(None, [], problem=f"sample {sample.key}: {error}")
+    seen.check()
 
 
-def _members(path: str) -> Iterator[tuple[str, str, dict[str, bytes]]]:
-    """Key, location of its picture and its other members' bytes by extension (txt, json), for each sample of a tar.
-
-    Raises:
-        ValueError: if it is no tar, or a compressed one.
-    """
-    archive = path.rsplit("/", 1)[-1]
-    key, location, texts = None, "", dict[str, bytes]()
-    try:
-        with fsspec.open(path, "rb") as file, tarfile.open(fileobj=cast(Any, file), mode="r:") as tar:
-            for member in tar:
-                if not member.isfile():
-                    continue
-                folder, _, name = member.name.removeprefix("./").rpartition("/")
-                stem, _, extension = name.partition(".")
-                if f"{folder}/{stem}" != key:
-                    if key is not None:
-                        yield key.removeprefix("/"), location, texts
-                    key, location, texts = f"{folder}/{stem}", "", {}
-                last = extension.rpartition(".")[2].lower()
-                if last in EXTENSIONS:
-                    location = location or location_within(archive, member.offset_data, member.size)
-                elif last in ("txt", "json"):
-                    content = tar.extractfile(member)
-                    texts[last] = content.read() if content else b""
-    except tarfile.TarError as error:
-        hint = "; unpack it first, a compressed tar cannot be read in pieces" if path.endswith((".gz", ".tgz")) else ""
-        raise ValueError(f"{path}: not a whole tar file ({error}){hint}") from None
-    if key is not None:
-        yield key.removeprefix("/"), location, texts
+def _about(sample: TarSample) -> dict[str, Any]:
+    """What the sample's .json says; nothing if there is none."""
+    if sample.problem:
+        raise ValueError(sample.problem)
+    value = parsed(decoded(sample.texts.get("json", b"{}")))
+    if isinstance(value, dict):
+        return value
+    found = f"not JSON ({value})" if isinstance(value, ValueError) else type(value).__name__
+    raise ValueError(f"its .json is {found}, expected an object")
 
 
-def _parsed(text: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+def _tar_row(sample: TarSample, about: dict[str, Any], archive: str, columns: ListColumns) -> Row:
+    caption: Any = about.get("caption", about.get("text"))
+    if "txt" in sample.texts:
+        caption = decoded(sample.texts["txt"])
+    url = text_of(about.get("url"), "url") or f"{archive}/{sample.key}"
+    return Row(url, captions_of(caption), extras_of(about, columns), location=sample.location)

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import IO, Any
 
 import fsspec
 import pyarrow as pa
 
 from pipelines.lists.columns import ListColumns
-from pipelines.lists.formats import as_text, comma_separated, lines, open_text
+from pipelines.lists.csv_records import PICTURE_NAME, csv_records
+from pipelines.lists.files import files_below
+from pipelines.lists.folder import captions_by_file
 from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.rows import JSON_TEXT, Row, batches
+from pipelines.lists.text import decoded, lines, open_text
+from pipelines.lists.values import SeenNames, as_text, captions_of, extras_of, text_of
 
 
 def coco(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
@@ -24,13 +29,14 @@ def coco(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Ite
         try:
             value = json.load(file)
             images, annotations = value["images"], value["annotations"]
-            captions: dict[Any, list[str]] = {image["id"]: [] for image in images}
+            captions: dict[Any, list[Any]] = {image["id"]: [] for image in images}
             for annotation in annotations:
-                captions.setdefault(annotation["image_id"], []).append(as_text(annotation["caption"]))
-        except (ValueError, KeyError, TypeError) as error:
+                captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({error!r})") from None
     extras = [pa.field(name, pa.string(), metadata=JSON_TEXT) for name in columns.save_additional_columns]
-    yield from batches(_coco_rows(images, captions, columns, pictures), extras)
+    seen = SeenNames(path, columns, columns.save_additional_columns)
+    yield from batches(_coco_rows(list(seen.watch(iter(images))), captions, columns, pictures), extras)
 
 
 def cub(url: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
@@ -60,23 +66,28 @@ def flickr30k(path: str, columns: ListColumns, pictures: PictureFolder | None) -
 
 
 def _coco_rows(
-    images: list[Any], captions: dict[Any, list[str]], columns: ListColumns, pictures: PictureFolder | None
+    images: list[Any], captions: dict[Any, list[Any]], columns: ListColumns, pictures: PictureFolder | None
 ) -> Iterator[Row]:
     known = set()
     for image in images:
         known.add(image["id"])
-        name = str(image["file_name"])
-        extras = [
-            json.dumps(image[column], ensure_ascii=False) if image.get(column) is not None else None
-            for column in columns.save_additional_columns
-        ]
-        if pictures is None:
-            yield Row(image.get("coco_url"), captions[image["id"]], extras)
-        else:
-            local = _local_row(name, captions[image["id"]], pictures)
-            yield Row(local.url, local.captions, extras, location=local.location)
+        try:
+            yield _coco_row(image, captions[image["id"]], columns, pictures)
+        except (ValueError, KeyError) as error:
+            yield Row(None, [], problem=f"image {image['id']}: {_said(error)}"[:200])
     for unknown in sorted(captions.keys() - known, key=str):
-        yield Row(None, [], problem=f"captions of image {unknown}, which is not among the images")
+        yield Row(None, [], problem=f"captions of image {unknown}, which is not among the images"[:200])
+
+
+def _coco_row(image: dict[str, Any], values: list[Any], columns: ListColumns, pictures: PictureFolder | None) -> Row:
+    texts, extras = [text for value in values for text in captions_of(value)], extras_of(image, columns)
+    if pictures is None:
+        return Row(text_of(image.get("coco_url"), "coco_url"), texts, extras)
+    return replace(_local_row(text_of(image["file_name"], "file_name") or "", texts, pictures), extras=extras)
+
+
+def _said(error: Exception) -> str:
+    return f"has no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _local_row(name: str, captions: list[str], pictures: PictureFolder) -> Row:
@@ -99,23 +110,20 @@ def _class_name(folder: str) -> str:
 
 
 def _cub_texts(fs: Any, root: str, url: str) -> Iterator[tuple[str, list[str]]]:
-    texts = sorted(path for path in fs.find(root) if path.endswith(".txt"))
+    texts = [path for path in files_below(url) if path.endswith(".txt")]
     if not texts:
         raise ValueError(f"{url}: neither images.txt nor texts (<class>/<picture>.txt) in this folder")
     for path in texts:
-        with fs.open(path, "rb") as file:
-            captions = [line.strip() for line in lines(file) if line.strip()]
-        yield f"{path[len(root) + 1 : -4]}.jpg", captions
+        with fs.open(f"{root}/{path}", "rb") as file:
+            captions = [line.strip() for line in decoded(file.read()).split("\n") if line.strip()]
+        yield f"{path[:-4]}.jpg", captions
 
 
 def _cub_jsonl(path: str) -> Iterator[tuple[str, list[str]]]:
-    with open_text(path) as file:
-        for number, line in enumerate(lines(file), 1):
-            try:
-                value = json.loads(line)
-                yield str(value["file"]), [as_text(caption) for caption in value["captions"]]
-            except (ValueError, KeyError, TypeError):
-                raise ValueError(f'{path}, line {number}: expected {{"file": "...", "captions": ["..."]}}') from None
+    for line in captions_by_file(path):
+        if isinstance(line, str):
+            raise ValueError(f"{path.rpartition('/')[0] or '.'}/{line}")
+        yield line
 
 
 def _flickr(path: str, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
@@ -150,7 +158,7 @@ def _caption_lines(file: IO[bytes], path: str) -> Iterator[tuple[str, str | None
     elif name.startswith("results"):
         divided = ([part.strip() for part in line.rstrip("\r\n").split("|", 2)] for line in lines(file))
     else:
-        divided = comma_separated(file)
+        divided = csv_records(lines(file, newline=""), has_header=False, like=PICTURE_NAME)
     for number, fields in enumerate(divided, 1):
         if isinstance(fields, str):
             yield fields, None
@@ -168,6 +176,7 @@ def _caption_lines(file: IO[bytes], path: str) -> Iterator[tuple[str, str | None
 def _karpathy(file: IO[bytes], path: str) -> Iterator[tuple[str, list[str] | None]]:
     try:
         for image in json.load(file)["images"]:
-            yield str(image["filename"]), [as_text(sentence["raw"]) for sentence in image["sentences"]]
-    except (ValueError, KeyError, TypeError) as error:
+            name = text_of(image["filename"], "filename") or ""
+            yield name, [text for sentence in image["sentences"] for text in captions_of(sentence["raw"])]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: not a list of images with sentences ({error!r})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -17,3 +18,38 @@ class ListColumns:
     """Columns that go into the ledger."""
     dataset: str | None = None
     """The preset that names the first two, if one does; for messages."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys((self.url_col, self.caption_col, *self.save_additional_columns)))
+
+
+def check_columns(names: Sequence[str], path: str, columns: ListColumns, wanted: Sequence[str] = ()) -> None:
+    """Every column that is read must be there exactly once.
+
+    Args:
+        names: of the columns that are there.
+        path: of the list, for messages.
+        columns: which are read.
+        wanted: which of these must be there; all, unless some are named.
+
+    Raises:
+        ValueError: naming the first that is not, those that are, and the flag.
+    """
+    flags = {columns.url_col: "--url_col", columns.caption_col: "--caption_col"}
+    for name in wanted or columns.names:
+        if list(names).count(name) > 1:
+            raise ValueError(f"{path}: has the column '{name}' {list(names).count(name)} times; leave one of them")
+        if name not in names:
+            flag = flags.get(name, "--save_additional_columns or --verify_hash")
+            advice = f"name the right one with {flag}"
+            if columns.dataset and name in flags:  # a preset does not ask for their names
+                advice = f"so it is not {columns.dataset}'s; give its own --dataset, or none and name its columns"
+            raise ValueError(f"{path}: has no column '{name}'; its columns are {few_of(names)}; {advice}")
+
+
+def few_of(names: Sequence[str]) -> str:
+    """Names for a message, also where a file that is no list gives many or long ones."""
+    shortened = [name if len(name) <= 40 else f"{name[:40]}…" for name in names[:30]]
+    return ", ".join(shortened) + (f" and {len(names) - 30} more" if len(names) > 30 else "")

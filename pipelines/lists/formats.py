@@ -6,23 +6,23 @@ is an error.
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-import fsspec
 import ijson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipelines.lists.columns import ListColumns
-from pipelines.lists.rows import BATCH_ROWS, JSON_TEXT, LOCATION, Row, batches
+from pipelines.lists.columns import ListColumns, check_columns
+from pipelines.lists.csv_records import csv_records
+from pipelines.lists.parquet_lists import read_parquet_list
+from pipelines.lists.rows import JSON_TEXT, Row, batches
+from pipelines.lists.text import lines, open_text
+from pipelines.lists.values import SeenNames, captions_of, extras_of, text_of
 
-_LONGEST_FIELD = 1 << 20
 _DEEPEST = 100
+_BLANK = object()
+"""What stands for a line with nothing in it, which is no row."""
 
 
 def read_list(path: str, extension: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
@@ -64,16 +64,6 @@ def extra_fields(columns: ListColumns, *, is_json: bool) -> list[pa.Field]:
     """The additional columns of a format without types of its own."""
     metadata = JSON_TEXT if is_json else None
     return [pa.field(name, pa.string(), metadata=metadata) for name in columns.save_additional_columns]
-
-
-def open_text(path: str) -> Any:
-    """A file's bytes, decompressed as its name says."""
-    return fsspec.open(path, "rb", compression="infer")
-
-
-def lines(file: IO[bytes], newline: str = "\n") -> io.TextIOWrapper:
-    """Lines as UTF-8, with or without a byte order mark; what is no UTF-8 becomes U+FFFD and stays visible."""
-    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=newline)
 
 
 def tab_separated(file: IO[bytes]) -> Iterator[list[str]]:
@@ -157,96 +147,42 @@ def _with_the_array(events: Iterable[tuple[str, str, Any]], path: str, prefix: s
         raise ValueError(f"{path}: has no array {where}; if it has an object a line, give --input_format jsonl")
 
 
-def from_object(value: Any, where: str, columns: ListColumns, captions: Sequence[Any] | None = None) -> Row:
+def object_rows(values: Iterable[Any], where: str, path: str, columns: ListColumns) -> Iterator[Row]:
+    """The rows of a list of objects.
+
+    Args:
+        values: the objects as they were parsed, or the errors that parsing them raised.
+        where: what each is called, such as item, for messages.
+        path: of the list, for messages.
+        columns: which of their members are read.
+
+    Raises:
+        ValueError: at the end, if none of the objects has one of these.
+    """
+    seen = SeenNames(path, columns, columns.names)
+    for number, value in enumerate(seen.watch(iter(values)), 1):
+        if value is not _BLANK:
+            yield from_object(value, f"{where} {number}", columns)
+
+
+def from_object(value: Any, where: str, columns: ListColumns) -> Row:
     """A row of a JSON object; its additional columns as JSON text.
 
     Args:
         value: the object as it was parsed, or the error that parsing it raised.
         where: which one it is, for messages.
         columns: which of its members are read.
-        captions: taken in place of those of the caption's column.
     """
-    if not isinstance(value, dict):
-        what = str(value) if isinstance(value, ValueError) else f"{type(value).__name__}, expected an object"
-        return Row(None, [], problem=f"{where}: {what}")
-    if columns.url_col not in value:
-        return Row(None, [], problem=f"{where}: has no '{columns.url_col}', only {', '.join(value)}"[:200])
-    if captions is None:
-        caption = value.get(columns.caption_col)
-        captions = caption if isinstance(caption, list) else [caption]
-    extras = [
-        json.dumps(value[name], ensure_ascii=False) if value.get(name) is not None else None
-        for name in columns.save_additional_columns
-    ]
-    url = value[columns.url_col]
-    return Row(None if url is None else as_text(url), [as_text(c) for c in captions if c is not None], extras)
-
-
-def as_text(value: Any) -> str:
-    """Text without the lone surrogates that JSON can spell and UTF-8 cannot."""
-    return str(value).encode("utf-8", "replace").decode()
-
-
-def check_columns(names: Sequence[str], path: str, columns: ListColumns) -> None:
-    """Every column that is read must be there exactly once.
-
-    Raises:
-        ValueError: naming the first that is not, those that are, and the flag.
-    """
-    flags = {columns.url_col: "--url_col", columns.caption_col: "--caption_col"}
-    for name in (columns.url_col, columns.caption_col, *columns.save_additional_columns):
-        if list(names).count(name) > 1:
-            raise ValueError(f"{path}: has the column '{name}' {list(names).count(name)} times; leave one of them")
-        if name not in names:
-            flag = flags.get(name, "--save_additional_columns or --verify_hash")
-            advice = f"name the right one with {flag}"
-            if columns.dataset and name in flags:  # a preset does not ask for their names
-                advice = f"so it is not {columns.dataset}'s; give its own --dataset, or none and name its columns"
-            raise ValueError(f"{path}: has no column '{name}'; its columns are {_few(names)}; {advice}")
-
-
-def _few(names: Sequence[str]) -> str:
-    """Names for a message, also where a file that is no list gives many or long ones."""
-    shortened = [name if len(name) <= 40 else f"{name[:40]}…" for name in names[:30]]
-    return ", ".join(shortened) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
-
-
-def read_parquet_list(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet list; additional columns keep their types."""
-    with fsspec.open(path, "rb") as file:
-        table = open_parquet(file, path)
-        check_columns(table.schema_arrow.names, path, columns)
-        wanted = dict.fromkeys((columns.url_col, columns.caption_col, *columns.save_additional_columns))
-        for batch in table.iter_batches(BATCH_ROWS, columns=list(wanted)):
-            caption = batch[columns.caption_col]
-            is_list = pa.types.is_list(caption.type)
-            nothing = pa.nulls(len(batch), pa.string())
-            values = {
-                "url": batch[columns.url_col].cast(pa.string()),
-                "captions": caption.cast(pa.list_(pa.string())) if is_list else _one_each(caption),
-                LOCATION: nothing,
-                "problem": nothing,
-                **{name: batch[name] for name in columns.save_additional_columns},
-            }
-            yield pa.RecordBatch.from_pydict(values)
-
-
-def open_parquet(file: Any, path: str) -> pq.ParquetFile:
-    """The Parquet file.
-
-    Raises:
-        ValueError: if it is none.
-    """
+    url = None
     try:
-        return pq.ParquetFile(file)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: not a Parquet file ({error})") from None
-
-
-def _one_each(caption: pa.Array) -> pa.ListArray:
-    lengths = caption.is_valid().cast(pa.int32()).to_numpy(zero_copy_only=False)
-    offsets = pa.array(itertools.accumulate(lengths.tolist(), initial=0), pa.int32())
-    return pa.ListArray.from_arrays(offsets, caption.drop_null().cast(pa.string()))
+        if not isinstance(value, dict):
+            raise value if isinstance(value, ValueError) else ValueError(f"{type(value).__name__}, expected an object")
+        if columns.url_col not in value:
+            raise ValueError(f"has no '{columns.url_col}', only {', '.join(value)}"[: 200 - len(where)])
+        url = text_of(value[columns.url_col], f"'{columns.url_col}'")
+        return Row(url, captions_of(value.get(columns.caption_col)), extras_of(value, columns))
+    except ValueError as error:
+        return Row(url, [], problem=f"{where}: {error}")
 
 
 def _txt(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
@@ -258,20 +194,7 @@ def _txt(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
 
 
 def _csv(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
-    return named_rows(comma_separated(file), path, columns)
-
-
-def comma_separated(file: IO[bytes], delimiter: str = ",") -> Iterator[list[str] | str]:
-    """The fields of each record as RFC 4180 has them, or what is wrong with it."""
-    csv.field_size_limit(_LONGEST_FIELD)
-    reader = csv.reader(lines(file, newline=""), delimiter=delimiter)
-    while True:
-        try:
-            yield next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield f"line {reader.line_num}: {error}"
+    return named_rows(csv_records(lines(file, newline="")), path, columns)
 
 
 def _tsv(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
@@ -279,19 +202,17 @@ def _tsv(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
 
 
 def _json(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
-    for number, value in enumerate(json_items(file, "", path), 1):
-        yield from_object(value, f"item {number}", columns)
+    return object_rows(json_items(file, "", path), "item", path, columns)
 
 
 def _jsonl(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
-    for number, line in enumerate(lines(file), 1):
-        if line.strip():
-            yield from_object(_parsed(line), f"line {number}", columns)
+    return object_rows((parsed(line) if line.strip() else _BLANK for line in lines(file)), "line", path, columns)
 
 
-def _parsed(line: str) -> Any:
+def parsed(text: str | bytes) -> Any:
+    """The value of some JSON, or the error that parsing it raised."""
     try:
-        return json.loads(line)
+        return json.loads(text)
     except ValueError as error:
         return error
     except RecursionError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fsspec
+from pipelines.lists.files import files_below
 
 
 class PictureFolder:
@@ -10,10 +10,10 @@ class PictureFolder:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        fs, root = fsspec.core.url_to_fs(url)
-        if not fs.isdir(root):
-            raise ValueError(f"--image_folder {url}: is not a folder")
-        self._paths = {path[len(root) + 1 :] for path in fs.find(root)}
+        try:
+            self._paths = set(files_below(url))
+        except ValueError as error:
+            raise ValueError(f"--image_folder {error}") from None
         self._by_name: dict[str, str] = {}
         for path in sorted(self._paths, reverse=True):  # of several of one name the first counts
             self._by_name[path.rsplit("/", 1)[-1]] = path

@@ -70,7 +70,11 @@ def make_plan(
         if index["identity"] == identity:
             return _plan(index, numbers)
         folder.remove_tree(PLAN)
-    index = {"identity": identity, **_write_slices(_slices(rows, rows_per_unit), folder)}
+    try:
+        index = {"identity": identity, **_write_slices(_slices(rows, rows_per_unit), folder)}
+    except ValueError:  # the list is not what the flags say, which may turn out at its end
+        folder.remove_tree(PLAN)
+        raise
     folder.write_json(_INDEX, index)
     return _plan(index, numbers)
 
@@ -121,10 +125,11 @@ def content_sha256(table: pa.Table) -> str:
     digest = hashlib.sha256()
     for name in table.column_names:
         column = table[name].combine_chunks()
-        array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-        digest.update(f"{name}\0{array.type}\0{len(array)}\0".encode())
-        for piece in _content(array):
-            digest.update(piece)
+        digest.update(f"{name}\0{column.type}\0{len(column)}\0".encode())
+        # more than 2 GiB of text stay in chunks
+        for array in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+            for piece in _content(array):
+                digest.update(piece)
     return digest.hexdigest()
 
 

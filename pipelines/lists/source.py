@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import lzma
-import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from pipelines.lists.files import file_inputs, list_files
-from pipelines.lists.folder import CAPTIONS, folder_files
+from pipelines.lists.archives import tar_of
+from pipelines.lists.common_types import OneType, common_types
+from pipelines.lists.files import file_inputs, folder_input, list_files
 from pipelines.lists.formats import EXTENSIONS, extension_of, read_list
 from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.options import ListOptions
@@ -35,42 +33,56 @@ class Source:
     local_folder: str | None = None
     """Where rows' locations are looked up; None if pictures are fetched."""
     _types: dict[str, pa.DataType] = field(default_factory=dict)
+    _mended: Counter[str] = field(default_factory=Counter)
+    """By file the captions that were read and hold U+FFFD."""
 
-    def inputs(self) -> list[dict[str, Any]]:
-        """Name and sha256 of each file; of a folder of pictures its captions.jsonl, or all its paths and sizes."""
+    def inputs(self, *, with_pictures: bool = True) -> list[dict[str, Any]]:
+        """Name and sha256 of each file, and of the folders in which pictures lie.
+
+        Args:
+            with_pictures: whether the pictures that lie here count, or only what is said of them.
+        """
         if self.preset and not self.preset.extensions:
-            return [self._folder_input(address) for address in self.files]
-        return file_inputs(self.files)
+            inputs = [self._folder_input(address, with_pictures) for address in self.files]
+        else:
+            inputs = file_inputs(self.files)
+        if with_pictures and self.options.dataset == "img2dataset":
+            inputs += file_inputs([tar for path in self.files if (tar := tar_of(path))])
+        if with_pictures and self.pictures:
+            inputs.append(folder_input(self.pictures.url))
+        return inputs
 
     def rows(self) -> Iterator[pa.RecordBatch]:
-        """All rows, in order; additional columns have one type in all files."""
+        """All rows, in order; additional columns have one type in all files.
+
+        Raises:
+            ValueError: if a file is damaged, or not what the options say.
+        """
+        with_one_type = OneType(self._types)
         for path in self.files:
-            try:
-                yield from (self._with_one_type(batch) for batch in self._read(path) if len(batch))
-            except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-                raise ValueError(f"{path}: its compressed data are damaged or cut off ({error}); get it anew") from None
+            for batch in self._read(path):
+                if len(batch):
+                    mended = pc.match_substring(pc.list_flatten(batch["captions"]), "\ufffd")
+                    self._mended[path] += pc.sum(mended).as_py() or 0
+                    yield with_one_type(batch, path)
+
+    def remarks(self) -> list[str]:
+        """What a user should know of the rows that were read."""
+        return [
+            f"{path}: {count:,} of its captions are no UTF-8, and have U+FFFD in place of such bytes; if the file is "
+            "in another encoding, save it as UTF-8"
+            for path, count in self._mended.items()
+            if count
+        ]
 
     def _read(self, path: str) -> Iterator[pa.RecordBatch]:
         if self.preset:
             return self.preset.read(path, self.options.columns, self.pictures)
         return read_list(path, extension_of(path, self.options.input_format), self.options.columns)
 
-    def _with_one_type(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        if not self._types:
-            return batch
-        columns = {name: batch[name].cast(self._types.get(name, batch[name].type)) for name in batch.schema.names}
-        schema = pa.schema([pa.field(f.name, columns[f.name].type, metadata=f.metadata) for f in batch.schema])
-        return pa.RecordBatch.from_arrays(list(columns.values()), schema=schema)
-
-    def _folder_input(self, address: str) -> dict[str, Any]:
+    def _folder_input(self, address: str, with_pictures: bool) -> dict[str, Any]:
         fs, path = fsspec.core.url_to_fs(address)
-        if fs.isfile(path):
-            return file_inputs([address])[0]
-        name = path.rstrip("/").rsplit("/", 1)[-1]
-        if fs.exists(f"{path}/{CAPTIONS}"):
-            return {**file_inputs([f"{address.rstrip('/')}/{CAPTIONS}"])[0], "name": f"{name}/{CAPTIONS}"}
-        listing = "".join(f"{file}\t{size}\n" for file, size in folder_files(address))
-        return {"name": name, "sha256": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()}
+        return file_inputs([address])[0] if fs.isfile(path) else folder_input(address, with_pictures=with_pictures)
 
 
 def open_source(options: ListOptions) -> Source:
@@ -89,7 +101,15 @@ def open_source(options: ListOptions) -> Source:
         )
     pictures = PictureFolder(options.image_folder) if options.image_folder else None
     local_folder = _local_folder(options, preset, files)
-    return Source(options, tuple(files), preset, pictures, local_folder, _common_types(files, options))
+    names = options.save_additional_columns
+    types = common_types(files, names) if names and len(files) > 1 and _all_parquet(options, preset, files) else {}
+    return Source(options, tuple(files), preset, pictures, local_folder, types)
+
+
+def _all_parquet(options: ListOptions, preset: Preset | None, files: list[str]) -> bool:
+    if preset:
+        return preset.extensions == ("parquet",)
+    return {extension_of(path, options.input_format) for path in files} == {"parquet"}
 
 
 def _files(options: ListOptions, preset: Preset | None) -> list[str]:
@@ -119,20 +139,3 @@ def _one_folder(files: list[str]) -> str:
     if len(folders) > 1:
         raise ValueError(f"{files[0]}: its shards lie in {len(folders)} folders; collect one folder at a time")
     return folders.pop()
-
-
-def _common_types(files: list[str], options: ListOptions) -> dict[str, pa.DataType]:
-    """One type for each additional column of several Parquet files, wide enough for all (LAION's vary)."""
-    if not options.save_additional_columns or len(files) < 2 or not all(f.endswith(".parquet") for f in files):
-        return {}
-    schemas = []
-    for path in files:
-        with fsspec.open(path, "rb") as file:
-            schema = pq.read_schema(file)
-        schemas.append(pa.schema([f for f in schema if f.name in options.save_additional_columns]).remove_metadata())
-    try:
-        return {f.name: f.type for f in pa.unify_schemas(schemas, promote_options="permissive")}
-    except pa.ArrowException as error:
-        raise ValueError(
-            f"{files[0]} and others: --save_additional_columns have types that do not fit ({error})"
-        ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,21 +11,13 @@ from urllib.parse import unquote_plus
 import fsspec
 import pyarrow as pa
 
-from pipelines.lists.columns import ListColumns
-from pipelines.lists.formats import (
-    as_text,
-    extra_fields,
-    from_object,
-    json_items,
-    lines,
-    named_rows,
-    open_parquet,
-    open_text,
-    read_parquet_list,
-    tab_separated,
-)
+from pipelines.lists.columns import ListColumns, check_columns
+from pipelines.lists.formats import extra_fields, from_object, json_items, named_rows, tab_separated
 from pipelines.lists.local_pictures import PictureFolder
+from pipelines.lists.parquet_lists import open_parquet, read_parquet_list
 from pipelines.lists.rows import Row, batches
+from pipelines.lists.text import lines, open_text
+from pipelines.lists.values import SeenNames, captions_of, text_of, unescaped
 
 YFCC_COLUMNS = (
     *("line_number", "photo_id", "hash", "user_nsid", "user_nickname", "date_taken", "date_uploaded", "device"),
@@ -68,6 +59,8 @@ def datacomp(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
 
 def yfcc100m(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """YFCC100M: TSV without header, 25 or 23 columns; title and description are captions, videos have no picture."""
+    if columns.save_additional_columns:
+        check_columns(YFCC_COLUMNS, path, columns, columns.save_additional_columns)
     with open_text(path) as file:
         yield from batches(_yfcc_rows(tab_separated(file), columns), extra_fields(columns, is_json=False))
 
@@ -89,9 +82,10 @@ def sbu(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
 def redcaps(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     """RedCaps: one JSON a subreddit and year, {"annotations": [{image_id, url, caption, ...}]}."""
     subreddit = path.rsplit("/", 1)[-1].rsplit("_", 1)[0]
+    named = replace(columns, url_col="url", caption_col="caption")
     with open_text(path) as file:
-        items = json_items(file, "annotations", path)
-        rows = (_redcaps_row(value, number, subreddit, columns, pictures) for number, value in enumerate(items, 1))
+        items = SeenNames(path, named, named.names).watch(json_items(file, "annotations", path))
+        rows = (_redcaps_row(value, number, subreddit, named, pictures) for number, value in enumerate(items, 1))
         yield from batches(rows, extra_fields(columns, is_json=True))
 
 
@@ -127,7 +121,7 @@ def _yfcc_rows(records: Iterator[list[str]], columns: ListColumns) -> Iterator[R
 
 def yfcc_text(encoded: str) -> str:
     """A title or description as a person wrote it: URL-encoded with plus for space, with HTML in it."""
-    return html.unescape(_TAG.sub(" ", unquote_plus(encoded))).strip()
+    return unescaped(_TAG.sub(" ", unquote_plus(encoded))).strip()
 
 
 def _wit_rows(records: Iterator[list[str]], path: str, columns: ListColumns) -> Iterator[Row]:
@@ -149,10 +143,17 @@ def _sbu_json(path: str) -> Iterator[Row]:
     with open_text(path) as urls, open_text(path) as captions:
         both = zip(json_items(urls, "image_urls", path), json_items(captions, "captions", path), strict=True)
         try:
-            for url, caption in both:
-                yield Row(as_text(url), [as_text(caption)])
+            for number, (url, caption) in enumerate(both, 1):
+                yield _sbu_row(url, caption, number)
         except ValueError as error:
             raise ValueError(f"{path}: its image_urls and captions do not belong together ({error})") from None
+
+
+def _sbu_row(url: Any, caption: Any, number: int) -> Row:
+    try:
+        return Row(text_of(url, "url"), captions_of(caption))
+    except ValueError as error:
+        return Row(None, [], problem=f"pair {number}: {error}")
 
 
 def _sbu_texts(path: str) -> Iterator[Row]:
@@ -172,7 +173,7 @@ def _sbu_texts(path: str) -> Iterator[Row]:
 
 
 def _redcaps_row(value: Any, number: int, subreddit: str, columns: ListColumns, pictures: PictureFolder | None) -> Row:
-    row = from_object(value, f"annotation {number}", replace(columns, url_col="url", caption_col="caption"))
+    row = from_object(value, f"annotation {number}", columns)
     if pictures is None or row.problem:
         return row
     image = f"{value.get('image_id')}.jpg"

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.running.do_unit import failure
 from pipelines.running.done_units import read_markers, undone
+from pipelines.running.first_tar import without_empty_first_tars
 from pipelines.running.recipe import Recipe, merged_versions
 from pipelines.running.unit import Unit
 from schemas.claim import TakenOver
@@ -53,6 +54,8 @@ def finish(
     """
     check_all_done(folder, units)
     markers = read_markers(folder, units)
+    if before is None:
+        markers = without_empty_first_tars(folder, markers)
     for unit, marker in zip(units, markers, strict=True):
         marker.counts.check(unit.rows, f"{folder}: unit {unit.shard}")
     mine = {unit.shard for unit in units}

@@ -24,14 +24,20 @@ def embed(detector: Embedder, pictures: Iterable[tuple[str, bytes]], views: tupl
         [N, V, D] float32 of unit length.
 
     Raises:
-        ValueError: naming a picture that cannot be decoded.
+        ValueError: naming a picture that cannot be decoded, or of which the detector gives no unit vector.
     """
-    vectors = embed_all(detector, _looked_at(detector, pictures, views))
+    names: list[str] = []
+    looked_at = _looked_at(detector, pictures, views, names)
+    vectors = embed_all(detector, looked_at, lambda number: names[number // len(views)])
     return vectors.reshape(-1, len(views), detector.dimension)
 
 
-def _looked_at(detector: Embedder, pictures: Iterable[tuple[str, bytes]], views: tuple[str, ...]) -> Iterator[Pixels]:
+def _looked_at(
+    detector: Embedder, pictures: Iterable[tuple[str, bytes]], views: tuple[str, ...], names: list[str]
+) -> Iterator[Pixels]:
+    """The views of each picture; what they are called is appended to `names`."""
     for where, data in pictures:
+        names.append(where)
         try:
             pixels = open_picture(data).pixels(detector.least_side)
         except UndecodableImage as error:

@@ -9,19 +9,18 @@ preposition of Sharma et al. 2018 need.
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from pipelines.captions.boilerplate import crop, is_mainly_boilerplate
+from pipelines.captions.characters import count_words, one_line
 from pipelines.captions.language import Language, LanguageModel, identify, languages
+from pipelines.lists.values import unescaped
 from schemas.reasons import NotKept
 
 Filters = Literal["paper", "datacomp-basic", "none"]
 ANY = "any"
-_SIGNS = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
 _JUDGED = 1000
 """Characters of a caption from which its language is identified."""
 
@@ -138,17 +137,8 @@ def filter_captions(captions: Sequence[str], limits: Thresholds) -> FilteredCapt
 
 
 def clean(caption: str) -> str:
-    """One line of printable characters with single spaces; HTML entities become what they stand for."""
-    text = html.unescape(caption) if "&" in caption else caption
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(text.split())
-
-
-def count_words(text: str) -> int:
-    """Words with a letter or digit in them; where words are not divided by spaces, each sign counts as one."""
-    signs = len(_SIGNS.findall(text))
-    return signs or sum(word[0].isalnum() or any(c.isalnum() for c in word) for word in text.split())
+    """One line of what is seen of a caption, with single spaces; HTML entities become what they stand for."""
+    return one_line(unescaped(caption) if "&" in caption else caption)
 
 
 def image_problem(width: int, height: int, limits: Thresholds) -> NotKept | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -57,6 +58,8 @@ class _LocalFolder:
         if not archive:
             return b"", NotKept("not-found", "".join(within) or "no picture of this name in the folder")
         path = path_inside(self._root, archive)
+        if self.on_disk and os.path.exists(path) and not os.path.isfile(path):  # a pipe would be read for ever
+            return b"", NotKept("unreadable", f"'{archive}' is no file")
         if not within:
             size = int(self._fs.size(path) or 0)
             if size > max_bytes:

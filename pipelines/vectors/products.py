@@ -6,6 +6,7 @@ its number format, its threads or its order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -30,6 +31,9 @@ class Factor:
     Args:
         vectors: [N, D] float32 of unit length.
         fast: multiply in bfloat16; else by FAISS in float32.
+
+    Raises:
+        ValueError: if a vector holds NaN or an infinity.
     """
 
     def __init__(self, vectors: np.ndarray, *, fast: bool) -> None:
@@ -40,7 +44,10 @@ class Factor:
         """The greatest length of a vector, and of what rounding took away from one."""
         for start in range(0, len(vectors), _AT_ONCE):
             part = torch.from_numpy(self.exact[start : start + _AT_ONCE])
-            self.longest = max(self.longest, float(part.norm(dim=1).max()))
+            longest = float(part.norm(dim=1).max())
+            if not math.isfinite(longest):  # compared with anything it gives NaN, which is neither more nor less
+                raise ValueError("a vector has a value that is not finite; embed the pictures again")
+            self.longest = max(self.longest, longest)
             if fast:
                 lost = part - self.rounded[start : start + _AT_ONCE].float()
                 self.lost = max(self.lost, float(lost.norm(dim=1).max()))

@@ -43,6 +43,7 @@ def recipe_of(options: IngestOptions, inputs: Sequence[Mapping[str, Any]], cut: 
     """What decides the bytes of a dataset of these inputs, read and cut in this way."""
     parts = (options.filtering.thresholds(), options.pictures, options.fetching, options.hashes)
     work = {name: value for part in parts for name, value in options_json(part).items()}
+    work["compute_hash"] = options.hashes.compute_hash or "sha256"  # which is there in either case
     return Recipe(
         job="ingest",
         table="pairs",

@@ -50,6 +50,9 @@ def test_json_is_valid_and_keeps_the_lists_columns() -> None:
     assert "NSFW" in said
     assert "language" not in said
     assert "status" not in said
+    nested = {"a": [float("nan"), {"b": float("-inf")}, b"\xff\0"], "c": (1, 2.5)}
+    expected = {"a": [None, {"b": None}, "ff00"], "c": [1, 2.5]}
+    assert expected == json.loads(sample_json({"extra": nested}), parse_constant=pytest.fail)["extra"]
 
 
 def test_saved_column_may_not_take_a_name_of_ours() -> None:

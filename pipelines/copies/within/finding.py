@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,19 @@ import pyarrow as pa
 
 from pipelines.copies.comparing import FINDINGS, VECTORS
 from pipelines.copies.within.cells import centres, number_of_cells, sample
-from pipelines.copies.within.groups import COPY, copies, groups, links_of, pairs_of
+from pipelines.copies.within.greater import SearchGreater
+from pipelines.copies.within.groups import COPY, copies, groups, links_of, pairs_of, ways_of
 from pipelines.copies.within.numbering import PICTURE, Numbering
+from pipelines.copies.within.rounds import Rounds
 from pipelines.copies.within.runs import Runs, write_run
 from pipelines.copies.within.searching import SearchBucket, SearchCell, read_links
 from pipelines.copies.within.spreading import Spread, groups_of_shards, number_of_buckets
 from pipelines.running.do_units import DoesUnits, Step
 from pipelines.running.unit import Unit
+from schemas.embeddings import check_vectors
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts, fingerprint
-from schemas.matches import EXACT_COPIES, WITHIN_SET, Decisions
+from schemas.matches import EXACT_COPIES, WITHIN_SET, Decisions, Linkage
 from schemas.shards import shard_digits, shard_name, write_parquet
 
 WORK = "_within"
@@ -38,6 +41,8 @@ class WithinSearch:
 
     threshold: float | None
     """From which similarity pictures are copies; None: only exact copies are counted, and all stay."""
+    linkage: Linkage
+    """Whether what goes must be like what stays, or may be like it through others."""
     cells: int
     """How many cells; 0: by the number of pictures."""
     decisions: Decisions
@@ -88,13 +93,14 @@ def find_copies(dataset: ComparedDataset, search: WithinSearch, do: DoesUnits) -
         return
 
     cells = spread.cells(spread_folder)
-    by_cell = _units(cells.sizes(), fingerprint([made_from, search.threshold, apart.tolist()]))
-    near = SearchCell(cells=cells, threshold=search.threshold, fast=search.fast, apart=apart)
-    alike = _Links(_run(folder, "cells", by_cell, Step(work=near, title="find copies in each cell"), do), by_cell)
+    by_cell = _units(cells.sizes(), fingerprint([made_from, search.threshold, search.linkage, apart.tolist()]))
 
-    by_person = links_of(_pictures(spread, numbering, same), same)
-    linked = groups([*exact.read(), *alike.read(), by_person])
-    gone = copies(linked, groups(exact.read()), same, apart)
+    def run(name: str, units: Sequence[Unit], work: SearchCell | SearchGreater) -> Folder:
+        return _run(folder, name, units, Step(work=work, title="find copies in each cell"), do)
+
+    work = SearchGreater(cells=cells, threshold=search.threshold, fast=search.fast, apart=apart)
+    inside = _Inside(work, by_cell, exact, links_of(_pictures(spread, numbering, same), same), same, run)
+    gone = inside.single() if search.linkage == "single" else inside.star(folder.inside(WORK))
     with Staging(folder.inside(WORK)) as staging:
         with staging.file(_COPIES) as file:
             write_run(file, gone, numbering.shard_numbers(gone["number"]), len(numbering.shards))
@@ -116,6 +122,43 @@ class _Links:
     def read(self) -> Iterator[np.ndarray]:
         """Unit by unit, one in memory at a time."""
         return (read_links(self.folder, unit.shard) for unit in self.units)
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """The search in cells: what is searched, and what is known before."""
+
+    work: SearchGreater
+    cells: Sequence[Unit]
+    exact: _Links
+    by_person: np.ndarray
+    """Pairs that a person called copies, as links."""
+    same: np.ndarray
+    """[S, 2] their numbers."""
+    run: Callable[[str, Sequence[Unit], SearchCell | SearchGreater], Folder]
+    """Has units done by a work in a folder of this name; gives the folder."""
+
+    def single(self) -> np.ndarray:
+        """Who goes, of type `COPY`, if copies of copies do."""
+        work = self.work
+        search = SearchCell(cells=work.cells, threshold=work.threshold, fast=work.fast, apart=work.apart)
+        alike = _Links(self.run("cells", self.cells, search), self.cells)
+        linked = groups([*self.exact.read(), *alike.read(), self.by_person])
+        return copies(linked, groups(self.exact.read()), self.same, work.apart)
+
+    def star(self, folder: Folder) -> np.ndarray:
+        """Who goes, of type `COPY`, if only what is like one that stays does; units read files of the folder."""
+        gone = Rounds(work=self.work, units=self.cells, groups=self._groups, folder=folder, search=self.run).gone()
+        gone["decided_by"] = ways_of(gone, groups(self.exact.read()), self.same)
+        return gone
+
+    def _groups(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pictures whose files are the same, and pairs that a person called copies."""
+        for links in self.exact.read():
+            yield links, links["least"]
+        pairs = len(self.by_person) // 2
+        for pair in range(pairs):  # a picture may be in several, so each is a part of its own
+            yield self.by_person[[pair, pairs + pair]], np.zeros(2, np.int64)
 
 
 def _spread(dataset: ComparedDataset, search: WithinSearch, numbering: Numbering) -> Spread:
@@ -142,7 +185,9 @@ def _centres(dataset: ComparedDataset, cells: int, numbering: Numbering) -> np.n
                 np.lib.format.write_array(file, learnt, allow_pickle=False)
             staging.publish()
     with work.open(name) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        centres_of_cells = np.lib.format.read_array(file, allow_pickle=False)
+    check_vectors(centres_of_cells, lambda number: f"{work.path(name)}, row {number}", "remove it and run again")
+    return centres_of_cells
 
 
 def _groups(dataset: ComparedDataset, spread: Spread, made_from: str) -> list[Unit]:

@@ -1,4 +1,4 @@
-"""What was linked in any cell is one group: which picture of it stays, and which go because of it.
+"""Single linkage: what was linked in any cell is one group, of which the largest picture stays and all others go.
 
 In memory is what a linked picture needs, some 60 bytes, never what the whole dataset would.
 """
@@ -69,11 +69,30 @@ def copies(nodes: np.ndarray, exact: np.ndarray, same: np.ndarray, apart: np.nda
     pairs = np.empty(len(nodes), COPY)
     pairs["number"], pairs["kept"] = nodes["number"], nodes["number"][kept]
     pairs["kept_row"] = nodes["row"][kept]
-    bytes_of = np.full(len(nodes), -1, np.int64)
-    bytes_of[np.searchsorted(nodes["number"], exact["number"])] = exact["label"]
-    pairs["decided_by"] = (bytes_of >= 0) & (bytes_of == bytes_of[kept])
-    pairs["decided_by"][_are(pairs, same)] = DECIDED_BY.index(DecidedBy.PERSON)
+    pairs["decided_by"] = ways_of(pairs, exact, same)
     return pairs[(pairs["number"] != pairs["kept"]) & ~_are(pairs, apart)]
+
+
+def ways_of(copied: np.ndarray, exact: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """[N] which of `DECIDED_BY` it was for each of some pictures, of type `COPY`.
+
+    Args:
+        copied: pictures and those that are kept for them.
+        exact: what `groups` gave of exact copies alone.
+        same: [S, 2] numbers of pictures that a person called copies.
+    """
+    ways = np.zeros(len(copied), np.int8)
+    if len(exact):
+        bytes_of = [_labels(copied[name], exact) for name in ("number", "kept")]
+        ways[(bytes_of[0] >= 0) & (bytes_of[0] == bytes_of[1])] = DECIDED_BY.index(DecidedBy.EXACT)
+    ways[_are(copied, same)] = DECIDED_BY.index(DecidedBy.PERSON)
+    return ways
+
+
+def _labels(numbers: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """[N] the label of each picture's group of exact copies, -1 if it is in none."""
+    positions = np.searchsorted(exact["number"], numbers).clip(max=len(exact) - 1)
+    return np.where(exact["number"][positions] == numbers, exact["label"][positions], -1)
 
 
 def links_of(pictures: np.ndarray, pairs: np.ndarray) -> np.ndarray:

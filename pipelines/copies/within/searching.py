@@ -42,7 +42,7 @@ class SearchCell:
     def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
         """Make the cell's links ready."""
         cell = int(unit.shard)
-        blocks = self._blocks(self.cells.sizes_of(cell))
+        blocks = blocks_of(self.cells.sizes_of(cell), self.block)
         pictures = [np.zeros(0, PICTURE)]
         sizes = []
         for files in blocks:
@@ -55,22 +55,10 @@ class SearchCell:
             sizes,
             self.threshold,
             fast=self.fast,
-            apart=_positions_of(everyone["number"], self.apart),
+            apart=positions_of(everyone["number"], self.apart),
         )
         _write_links(staging, unit, everyone, everyone["number"][labels])
         return Done(Counts(Counter({SUCCESS: len(everyone)})))
-
-    def _blocks(self, sizes: Sequence[int]) -> list[list[int]]:
-        """Files that are read together."""
-        blocks: list[list[int]] = [[]]
-        room = self.block
-        for number, size in enumerate(sizes):
-            if blocks[-1] and size > room:
-                blocks.append([])
-                room = self.block
-            blocks[-1].append(number)
-            room -= size
-        return blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +108,20 @@ def _links_name(shard: str) -> str:
     return f"links_{shard}.npy"
 
 
-def _positions_of(numbers: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def blocks_of(sizes: Sequence[int], block: int = _BLOCK) -> list[list[int]]:
+    """Files that are read together, of those that hold so many records each: at most `block` in all, or one file."""
+    blocks: list[list[int]] = [[]]
+    room = block
+    for number, size in enumerate(sizes):
+        if blocks[-1] and size > room:
+            blocks.append([])
+            room = block
+        blocks[-1].append(number)
+        room -= size
+    return blocks
+
+
+def positions_of(numbers: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """[A', 2]: where in a cell the pairs are of which both are there."""
     order = np.argsort(numbers)
     first_at_or_after = np.searchsorted(numbers, pairs, sorter=order).clip(max=max(len(numbers) - 1, 0))

@@ -16,6 +16,7 @@ from dalle.detectors.builtin import WEIGHTS, Builtin
 from dalle.detectors.network import Detector, DetectorConfig, save
 from dalle.pictures import drawn_textures
 from dalle.pictures.edits import EDITS
+from pipelines.stages.embed import embed
 
 torch.set_num_threads(1)
 trained = pytest.mark.skipif(
@@ -82,6 +83,37 @@ def test_vectors_do_not_depend_on_company_or_order(detector: Embedder, pictures:
 def test_no_pictures_give_no_vectors(detector: Embedder) -> None:
     """An empty shard is no special case."""
     assert embed_all(detector, []).shape == (0, detector.dimension)
+
+
+class Faulty:
+    """The classic hash, but for what it makes of one picture."""
+
+    def __init__(self, value: float, shape: tuple[int, ...] = ()) -> None:
+        self._phash, self._value, self._shape = load_detector("phash"), value, shape
+        self.batch = 4
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._phash, name)
+
+    def embed(self, prepared: np.ndarray) -> np.ndarray:
+        vectors = self._phash.embed(prepared)
+        vectors[prepared.max((1, 2)) == 255] *= np.float32(self._value)
+        return vectors.reshape(self._shape) if self._shape else vectors
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0, 2, 1e30])
+@pytest.mark.parametrize("number", [0, 3, 4, 10])
+def test_a_detector_that_gives_no_unit_vector_is_told(value: float, number: int) -> None:
+    """NaN, infinities, other lengths: detector and picture are named, in the first batch or the last."""
+    pictures = [np.full((64, 64, 3), 255 if n == number else 100, np.uint8) for n in range(11)]
+    expected = rf"^picture {number}: has a vector .*; expected unit length; take the picture out, or use .* phash-64-v1"
+    with pytest.raises(ValueError, match=expected):
+        embed_all(Faulty(value), pictures)
+    encoded = [(f"p{n}", cv2.imencode(".png", pixels)[1].tobytes()) for n, pixels in enumerate(pictures)]
+    with pytest.raises(ValueError, match=rf"^p{number}: has a vector"):
+        embed(Faulty(value), encoded, ("whole", "mirror"))
+    with pytest.raises(ValueError, match=r"gave vectors of shape \(64, 4\), expected \(4, 64\)"):
+        embed_all(Faulty(1, (64, 4)), pictures)
 
 
 def test_a_copy_is_closer_than_other_pictures(detector: Embedder, pictures: list[np.ndarray]) -> None:

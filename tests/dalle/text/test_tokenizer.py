@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +75,111 @@ def test_the_file_is_the_librarys() -> None:
     assert theirs.encode("A Red BOAT, 1970").ids == BUILTIN.encode("A Red BOAT, 1970")
     assert TEXT_VOCABULARY == BUILTIN.vocab_size
     assert BUILTIN.fingerprint in (tokenizer.BUILTIN.parent / "vocabulary.md").read_text()
+
+
+PROBES = [
+    "A red boat's 3 dogs\non the Lake",
+    "ÉCOLE Ünder 日本",
+    "  two  spaces <pad> x",
+    "\u1e9e \u0130I",
+    "a\u0301 é",
+]
+OTHERS: dict[str, list] = {
+    "type": ["NFC", "NFKD", "Strip", "Whitespace", "Metaspace", "BPE"],
+    "normalizer": [None, {"type": "NFKD"}, {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]}],
+    "pre_tokenizer": [None, {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": False}],
+    "truncation": [{"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}],
+    "padding": [{"strategy": {"Fixed": 40}, "direction": "Left", "pad_to_multiple_of": None, "pad_id": 5, "pad_type_id": 0, "pad_token": "x"}],
+    "post_processor": [{"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}],
+    "decoder": [None, {"type": "WordPiece", "prefix": "##", "cleanup": True}],
+    "added_tokens": [[{"id": 258, "content": "XXX", "single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": True}]],
+    "unk_token": ["a"],
+    "continuing_subword_prefix": ["b"],
+    "end_of_word_suffix": ["b"],
+    "dropout": [0.5, 1.0],
+}  # fmt: skip
+"""Values that fields of the file may have in place of their own."""
+
+
+def fields_of(value: object, path: tuple = ()) -> list[tuple]:
+    """Where each field of a JSON stands."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path] * bool(path) + [each for name, part in inside for each in fields_of(part, (*path, name))]
+
+
+def mutations(file: dict) -> list[tuple[tuple, dict]]:
+    """The file with one field changed, for every field and some values; of entries and merges a few."""
+    changed = []
+    many = [path for path in fields_of(file) if path[:2] not in (("model", "vocab"), ("model", "merges"))]
+    for path in [*many, ("model", "vocab"), ("model", "merges"), ("unknown",)]:
+        parent = json.loads(json.dumps(file))
+        at = parent
+        for name in path[:-1]:
+            at = at[name]
+        own: Any = at.get(path[-1]) if isinstance(at, dict) else at[path[-1]]
+        others = [not own] if isinstance(own, bool) else [*OTHERS.get(path[-1], ["other"])]
+        if path[-1] == "vocab":
+            names = sorted(own, key=own.get)
+            others = [
+                {**own, names[i]: own[names[j]], names[j]: own[names[i]]}
+                for i, j in ((0, 1), (64, 97), (256, len(own) - 1))
+            ]
+        if path[-1] == "merges":
+            others = [[*own[:i], own[i + 1], own[i], *own[i + 2 :]] for i in (0, 5)] + [own[:-1], own[1:], own[:5]]
+        for other in others:
+            at[path[-1]] = other
+            changed.append((path, json.loads(json.dumps(parent))))
+    return changed
+
+
+def tokens_of(words: Tokenizer) -> list[list[int]]:
+    dropped = []
+    for text in PROBES:
+        try:
+            dropped.append(words.encode_with_dropout(text, 0.3, np.random.default_rng(0)))
+        except KeyError:  # what is no byte-level vocabulary any more cannot take every text apart
+            dropped.append([])
+    return [words.encode(text) for text in PROBES] + dropped + words.encode_captions(PROBES)[0]
+
+
+def test_whatever_changes_a_token_changes_the_fingerprint() -> None:
+    """Each field of the file in turn: other tokens, another fingerprint; the same one, the same tokens."""
+    file = json.loads(tokenizer.train([*SENTENCES, "XXX red", "boat's 3 dogs"], 300).content)
+    own = Tokenizer(json.dumps(file).encode())
+    told = set()
+    for path, changed in mutations(file):
+        try:
+            words = Tokenizer(json.dumps(changed).encode())
+        except ValueError:
+            continue
+        if tokens_of(words) != tokens_of(own):
+            assert words.fingerprint != own.fingerprint, path
+            told.add(path[0] if path[0] != "model" else path[1])
+    assert {"normalizer", "pre_tokenizer", "vocab", "merges", "end_of_word_suffix"} <= told
+    laid_out = Tokenizer(json.dumps(dict(reversed(file.items())), indent=7).encode())
+    assert laid_out.fingerprint == own.fingerprint
+    for name in ("truncation", "padding", "decoder", "post_processor"):
+        for other in OTHERS[name]:
+            assert own.fingerprint == Tokenizer(json.dumps({**file, name: other}).encode()).fingerprint
+
+
+def test_what_a_file_cuts_fills_up_or_drops_does_not_count() -> None:
+    """All tokens of a text, always the same ones, whatever the file says for other uses."""
+    file = json.loads(tokenizer.train(SENTENCES, 300).content)
+    own = Tokenizer(json.dumps(file).encode())
+    file |= {"truncation": OTHERS["truncation"][0], "padding": OTHERS["padding"][0]}
+    file["model"]["dropout"] = 0.9
+    assert tokens_of(own) == tokens_of(Tokenizer(json.dumps(file).encode()))
+
+
+def test_a_token_beside_the_entries_is_refused() -> None:
+    """It would have the number of the padding of a position."""
+    file = json.loads(tokenizer.train(SENTENCES, 300).content)
+    size = len(file["model"]["vocab"])
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    file["added_tokens"] = [{"id": size, "content": "<pad>", **flags}]
+    with pytest.raises(ValueError, match=r"^words\.json: adds the token '<pad>' to its vocabulary"):
+        Tokenizer(json.dumps(file).encode(), "words.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"model": {"type": "BPE", "vocab": {}}}'])

@@ -242,6 +242,8 @@ def test_mistakes_are_one_sentence(
     [
         (["--floor", "3"], "--floor 3: expected a cosine between -1 and 1"),
         (["--within_threshold", "0.5"], "--within_threshold 0.5: is for --within, which is not given"),
+        (["--within_linkage", "single"], "--within_linkage single: is for --within, which is not given"),
+        (["--within_cells", "4"], "--within_cells 4: is for --within, which is not given"),
         (["--within", "--within_cells", "-1"], "--within_cells -1: expected 0 (by the number of pictures) or more"),
     ],
 )

@@ -334,6 +334,46 @@ def test_a_person_says_otherwise(world: Path, clean: Path, tmp_path: Path, capsy
     assert "the dataset has no picture '0000999'" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 pictures on the way from one to another, each much like the next."""
+    place = tmp_path_factory.mktemp("chain")
+    (place / "pictures").mkdir()
+    ends = [cv2.GaussianBlur(draw(compose(number, 300, 300)), (0, 0), 12) for number in (3, 9)]
+    for step in range(24):
+        write_jpeg(
+            place / f"pictures/{step:02d}.jpg", cv2.addWeighted(ends[0], 1 - step / 23, ends[1], step / 23, 0), 95
+        )
+    given_ = ["--dataset", "folder", "--url_list", place / "pictures", "--output_folder", place / "pairs"]
+    more = ["--number_sample_per_shard", "5", "--processes_count", "1", "--filters", "none"]
+    assert 0 == ingest([*map(str, given_), *more])
+    return place
+
+
+@pytest.mark.parametrize("linkage", ["star", "single"])
+def test_copies_of_copies(chain: Path, tmp_path: Path, linkage: str) -> None:
+    """star, the default: what went is like the one that stayed, and that one stayed; single: all are copies of one."""
+    flags_ = ["--input_folder", chain / "pairs", "--output_folder", tmp_path / "out", "--detector", "phash", "--within"]
+    flags_ += ["--within_threshold", "0.85", "--processes_count", "1"]
+    flags_ += ["--within_linkage", "single"] if linkage == "single" else []
+    assert 0 == main([str(flag) for flag in flags_])
+    denied = pq.read_table(tmp_path / "out/dedup/denylist.parquet").to_pylist()
+    rows = [
+        row for path in sorted((tmp_path / "out").glob("[0-9]*.parquet")) for row in pq.read_table(path).to_pylist()
+    ]
+    stayed = {row["key"] for row in rows if row["status"] == "success"}
+    assert {row["reference_id"] for row in denied} <= stayed
+    least = min(row["similarity"] for row in denied)
+    assert len(denied) == 24 - len(stayed)
+    made = json.loads((tmp_path / "out/manifest.json").read_text())["options"]
+    assert linkage == made["within_linkage"]
+    if linkage == "star":
+        assert 2 < len(stayed) < 24
+        assert least >= np.float32(0.85)
+    else:
+        assert least < 0.5, "copies of copies go, however little they are like what stays"
+
+
 def test_two_workers_give_the_same_bytes(world: Path, clean: Path, tmp_path: Path) -> None:
     done = run_job("pipelines.dedup", "--runner=DirectRunner", *flags(world, tmp_path / "out", "--processes_count", 2))
     assert 0 == done.returncode, done.stderr

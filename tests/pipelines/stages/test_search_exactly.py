@@ -59,6 +59,17 @@ def test_search_is_brute_force(fast: bool, seed: int, count: int, references: in
         assert [-1] * references == result.nearest.tolist()
 
 
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@given(row=st.integers(0, 5000), column=st.integers(0, 7))
+def test_no_search_takes_what_is_not_finite(fast: bool, value: float, row: int, column: int) -> None:
+    """One NaN among 5,001 vectors would hide the copies of all in its block: whatever is searched is looked at first."""
+    vectors = unit_vectors(np.random.default_rng(0), 5001, 8)
+    vectors[row, column] = value
+    with pytest.raises(ValueError, match="a vector has a value that is not finite; embed the pictures again"):
+        Factor(vectors, fast=fast)
+
+
 def test_search_over_many_blocks() -> None:
     """1,500 pictures, 300 references: the same by either product."""
     vectors, references_ = with_copies(5, 1500, 300, 2, 64)

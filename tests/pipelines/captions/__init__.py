@@ -1,0 +1,1 @@
+"""Captions: which characters are seen, what is a word."""

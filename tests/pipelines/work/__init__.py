@@ -1,0 +1,1 @@
+"""One unit of a job, and what decides its bytes."""
