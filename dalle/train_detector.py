@@ -11,6 +11,11 @@ is refused, unless --incremental_mode overwrite says to begin anew.
 
 from __future__ import annotations
 
+from schemas.commands.guard import begin_guarded
+
+if __name__ == "__main__":
+    begin_guarded("dalle.train_detector")  # before the imports below, which take seconds
+
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -27,6 +32,7 @@ from dalle.training.model_folder import ModelRecipe
 from dalle.training.ranks import joined
 from schemas.exit_codes import OK
 from schemas.options import options_json
+from schemas.regular_file import check_regular
 
 
 def train_detector(options: TrainDetectorOptions) -> int:
@@ -57,6 +63,7 @@ def train_detector(options: TrainDetectorOptions) -> int:
 def _begun_from(options: TrainDetectorOptions) -> list[dict[str, str]]:
     if options.init_from is None:
         return []
+    check_regular(options.init_from)
     return [{"name": "init_from", "sha256": hashlib.sha256(options.init_from.read_bytes()).hexdigest()}]
 
 

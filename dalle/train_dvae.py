@@ -16,6 +16,11 @@ On a processor, THP_MEM_ALLOC_ENABLE=1 in the environment makes it a third faste
 
 from __future__ import annotations
 
+from schemas.commands.guard import begin_guarded
+
+if __name__ == "__main__":
+    begin_guarded("dalle.train_dvae")  # before the imports below, which take seconds
+
 import sys
 from collections.abc import Sequence
 

@@ -15,6 +15,11 @@ constant learning rate after a warm-up, no running average, tokens without BPE d
 
 from __future__ import annotations
 
+from schemas.commands.guard import begin_guarded
+
+if __name__ == "__main__":
+    begin_guarded("dalle.train_prior")  # before the imports below, which take seconds
+
 import math
 import sys
 import time
@@ -97,6 +102,9 @@ def _introduce(options: TrainPriorOptions, shards: ExampleShards, prior: nn.Modu
 
 def _say_whether_it_fell(folder: Path, seconds: float) -> int:
     losses = [line["loss"] for line in read_log(folder) if "loss" in line]
+    if not losses:
+        print(f"  {folder}: its log is gone, so whether the loss fell cannot be said")
+        return OK
     first, last = losses[0], losses[-1]
     if not last < first:
         print(

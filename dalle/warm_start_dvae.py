@@ -9,6 +9,11 @@ leaves; the options are the same, those of beta and tau aside.
 
 from __future__ import annotations
 
+from schemas.commands.guard import begin_guarded
+
+if __name__ == "__main__":
+    begin_guarded("dalle.warm_start_dvae")  # before the imports below, which take seconds
+
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -12,6 +12,11 @@ Without a folder it takes the sample's examples, or before there are any, its pa
 
 from __future__ import annotations
 
+from schemas.commands.guard import begin_guarded, is_guarded
+
+if __name__ == "__main__":
+    begin_guarded("pipelines.audit")  # before the imports below, which take seconds
+
 import multiprocessing
 import os
 import sys
@@ -27,9 +32,11 @@ from pipelines.auditing.audit_pairs import audit_pairs
 from pipelines.auditing.review_examples import ReviewOptions, review
 from pipelines.running.command import Command, run
 from schemas import sample
+from schemas.commands.processes import die_with_parent, ignore_stops, signals_held
 from schemas.exit_codes import FAILED, OK
 from schemas.folder import RECIPE, Folder
-from schemas.manifest import MANIFEST, Counts, check_manifest, marker_name, read_manifest
+from schemas.manifest import MANIFEST, Counts, marker_name, read_manifest
+from schemas.manifest_shape import TO_MAKE_AGAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +60,7 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
     if options.folder is None:
         options = _of_sample(options)
     folder = Folder(options.folder or "")
-    manifest = read_manifest(folder, table=("pairs", "examples"))
-    check_manifest(folder, manifest)
+    manifest = read_manifest(folder, table=tuple(TO_MAKE_AGAIN), options=TO_MAKE_AGAIN, adds_up=False)
     faults = [*_audit_folder(folder, manifest), *_audit_shards(folder, manifest, options.processes_count)]
     if manifest["table"] == "examples" and not faults and options.review.input_folder:
         faults += review(folder, manifest, options.review)
@@ -105,9 +111,22 @@ def _audit_shards(folder: Folder, manifest: Mapping[str, Any], processes: int) -
         for task in tasks:
             yield from _faults(task)
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        for faults in pool.map(_faults, tasks):
+    spawn = multiprocessing.get_context("spawn")
+    pool, whole = ProcessPoolExecutor(workers, spawn, initializer=_begin_worker, initargs=(is_guarded(),)), False
+    try:
+        with signals_held():  # for the processes that are started here, until they leave them to the command
+            found = pool.map(_faults, tasks)
+        for faults in found:
             yield from faults
+        whole = True
+    finally:
+        pool.shutdown(wait=whole, cancel_futures=True)  # it would wait for a lock that a dead process holds
+
+
+def _begin_worker(ends_with_parent: bool) -> None:
+    ignore_stops()
+    if ends_with_parent:
+        die_with_parent()
 
 
 def _faults(task: tuple[Folder, str, Mapping[str, Any], Mapping[str, Any]]) -> list[str]:
@@ -119,7 +138,7 @@ def _faults(task: tuple[Folder, str, Mapping[str, Any], Mapping[str, Any]]) -> l
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return run(Command("pipelines.audit", __doc__, AuditOptions, audit), argv)
+    return run(Command("pipelines.audit", __doc__, AuditOptions, audit, only_prints=lambda _: True), argv)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,11 @@ where `benchmarks/near_duplicates.py` finds the most copies while nine in ten of
 
 from __future__ import annotations
 
+from schemas.commands.guard import begin_guarded
+
+if __name__ == "__main__":
+    begin_guarded("pipelines.dedup")  # before the imports below, which take seconds
+
 import sys
 import time
 from collections.abc import Sequence
@@ -35,13 +40,14 @@ from pipelines.copies.reference_sets import find_sets
 from pipelines.copies.review import PAGE
 from pipelines.copies.within.finding import EXACT_FILE
 from pipelines.running.command import Command, run
-from pipelines.running.dataset import Steps, make_dataset, output_folder
+from pipelines.running.dataset import Made, Steps, check_apart, exit_code, make_dataset, output_folder
 from pipelines.running.do_units import Engine
 from pipelines.running.output import Decision
 from pipelines.running.report import print_report
-from schemas.exit_codes import OK
+from schemas.exit_codes import NOTHING_KEPT, OK
 from schemas.folder import Folder
 from schemas.manifest import Counts
+from schemas.manifest_shape import TO_MAKE_AGAIN
 from schemas.matches import WITHIN
 from schemas.opening import open_dataset
 from schemas.sample import CLEAN, PAIRS, SAMPLE, is_stale, sample_folder
@@ -59,9 +65,8 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
         raise ValueError("--reference is missing; say NAME=PATH of the pictures that must not be in the training data")
     begun = time.monotonic()
     pairs, output = Folder(options.input_folder or ""), Folder(options.output_folder or "")
-    parent = open_dataset(pairs, table="pairs")
-    if pairs.root == output.root:
-        raise ValueError(f"{output}: is the input; give another --output_folder")
+    parent = open_dataset(pairs, table="pairs", options=TO_MAKE_AGAIN)
+    check_apart(pairs, output)
     embedder = detector(options.detector)
     thresholds, decisions = thresholds_of(options, embedder), decisions_of(options, embedder)
     with output_folder(output.url) as folder:
@@ -78,12 +83,13 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
         )
         for remark in check_decisions(decisions, passes.sets, pairs, parent, within=options.within):
             print(remark, file=sys.stderr)
-        counts, summaries = _clean(passes)
-    _report(passes, counts, summaries, time.monotonic() - begun)
-    return OK
+        made, summaries = _clean(passes)
+        code = exit_code(folder, made)
+    _report(passes, made.counts, summaries, time.monotonic() - begun)
+    return code
 
 
-def _clean(passes: Passes) -> tuple[Counts, list[SetSummary]]:
+def _clean(passes: Passes) -> tuple[Made, list[SetSummary]]:
     """Embed, compare with the references, look inside, take out, put together; then it is a dataset."""
     recipe = passes.recipe()
     units, summaries = passes.units(recipe), list[SetSummary]()
@@ -92,7 +98,7 @@ def _clean(passes: Passes) -> tuple[Counts, list[SetSummary]]:
         return Steps(units=units, do=lambda: summaries.extend(replace(passes, folder=output).run(units)))
 
     made = make_dataset(passes.folder, recipe, passes.options.incremental_mode, prepare, also_finished=True)
-    return made.counts, summaries
+    return made, summaries
 
 
 def _dedup_sample(options: DedupOptions, flags: list[str]) -> int:
@@ -109,7 +115,7 @@ def _dedup_sample(options: DedupOptions, flags: list[str]) -> int:
         ),
         flags,
     )
-    if code == OK:
+    if code in (OK, NOTHING_KEPT):
         pairs, clean = Folder(PAIRS), Folder(CLEAN)
         sample_web.print_tally(web, clean)
         sample_web.print_recall(web, pairs, clean)

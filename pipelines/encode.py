@@ -12,6 +12,11 @@ pairs, and the vocabulary learnt from them if there is one.
 
 from __future__ import annotations
 
+from schemas.commands.guard import begin_guarded
+
+if __name__ == "__main__":
+    begin_guarded("pipelines.encode")  # before the imports below, which take seconds
+
 import sys
 import time
 from collections.abc import Sequence
@@ -20,14 +25,13 @@ from dataclasses import replace
 import torch
 
 from pipelines.running.command import Command, run
-from pipelines.running.dataset import Made, Steps, make_dataset, output_folder
+from pipelines.running.dataset import Made, Steps, check_apart, exit_code, make_dataset, output_folder
 from pipelines.running.do_units import Engine, Step, do_units
 from pipelines.running.output import Decision
 from pipelines.running.report import human_bytes, print_report
 from pipelines.work.encode_options import EncodeOptions
 from pipelines.work.encode_recipe import recipe_of, units_of, work_of
 from schemas import sample
-from schemas.exit_codes import OK
 from schemas.folder import Folder
 from schemas.manifest import is_deduplicated
 from schemas.opening import open_dataset
@@ -52,6 +56,7 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
         label="captions to tokens, crops to codes, store",
     )
     begun = time.monotonic()
+    check_apart(pairs, Folder(options.output_folder or "examples"))
     with output_folder(options.output_folder or "examples") as folder:
 
         def prepare(output: Folder, _: Decision) -> Steps:
@@ -59,9 +64,10 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
             return Steps(units=units, do=lambda: do_units(output, units, step, _engine(options, flags)))
 
         made = make_dataset(folder, recipe, options.incremental_mode, prepare)
+        code = exit_code(folder, made)
     if not made.already:
         _report(folder, made, time.monotonic() - begun)
-    return OK
+    return code
 
 
 def _engine(options: EncodeOptions, flags: list[str]) -> Engine:

@@ -12,6 +12,11 @@ Apache Beam (--runner, ...).
 
 from __future__ import annotations
 
+from schemas.commands.guard import begin_guarded
+
+if __name__ == "__main__":
+    begin_guarded("pipelines.ingest")  # before the imports below, which take seconds
+
 import functools
 import sys
 import time
@@ -21,7 +26,7 @@ from pipelines.fetching.open_files import shortage
 from pipelines.forecast.planning import plan
 from pipelines.lists.slices import ShardNumbers, make_plan
 from pipelines.running.command import Command, run
-from pipelines.running.dataset import Made, Steps, make_dataset, output_folder
+from pipelines.running.dataset import Made, Steps, exit_code, make_dataset, output_folder
 from pipelines.running.do_units import Engine, Step, do_units
 from pipelines.running.finishing import check_all_done, finish
 from pipelines.running.output import Decision, begin_retry, may_pass
@@ -61,8 +66,9 @@ def _ingest(options: IngestOptions, flags: list[str], name: str) -> int:
     make = _collect_again if options.incremental_mode == "retry" else _collect
     with output_folder(options.output_folder) as folder:
         made = make(folder, options, Engine(flags, options.processes_count))
+        code = exit_code(folder, made)
     report(folder, made, time.monotonic() - begun)
-    return OK
+    return code
 
 
 def _collect(folder: Folder, options: IngestOptions, engine: Engine) -> Made:
@@ -108,7 +114,7 @@ def _share(options: IngestOptions) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return run(Command("pipelines.ingest", __doc__, IngestOptions, ingest, _share), argv)
+    return run(Command("pipelines.ingest", __doc__, IngestOptions, ingest, _share, lambda options: options.plan), argv)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ sample's clean pairs.
 
 from __future__ import annotations
 
+from schemas.commands.guard import begin_guarded
+
+if __name__ == "__main__":
+    begin_guarded("pipelines.vocab")  # before the imports below, which take seconds
+
 import sys
 import time
 from collections.abc import Sequence
@@ -21,12 +26,11 @@ from dalle.text import tokenizer
 from pipelines.captions.caption_streams import CaptionSource, DatasetCaptions, ListCaptions
 from pipelines.captions.caption_streams import sample as draw
 from pipelines.running.command import Command, run
-from pipelines.running.dataset import Steps, make_dataset, output_folder
+from pipelines.running.dataset import Steps, exit_code, make_dataset, output_folder
 from pipelines.running.output import Decision
 from pipelines.running.recipe import Recipe
 from schemas import sample
 from schemas.examples import TEXT_VOCABULARY
-from schemas.exit_codes import OK
 from schemas.folder import Folder
 from schemas.manifest import versions
 from schemas.options import no_change_of_bytes, options_json
@@ -75,9 +79,10 @@ def vocab(options: VocabOptions, flags: list[str]) -> int:
             return Steps(do=lambda: _learn(output, captions, options))
 
         made = make_dataset(folder, recipe, options.incremental_mode, prepare)
+        code = exit_code(folder, made)
     if not made.already:
         print(f"  vocabulary: {folder.path(tokenizer.FILE)}")
-    return OK
+    return code
 
 
 def recipe_of(options: VocabOptions, captions: CaptionSource) -> Recipe:

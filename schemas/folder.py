@@ -25,6 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from schemas.claim import Claim, TakenOver
 from schemas.objects import etag_of
+from schemas.regular_file import check_regular
 from schemas.uploads import put_file
 
 ROOMS = ("dedup", "img_emb", "metadata", "_within")
@@ -175,7 +176,13 @@ class Folder:
         return int(self.fs.size(self.path(name)))
 
     def open(self, name: str) -> IO[bytes]:
-        """The file, for reading."""
+        """The file, for reading.
+
+        Raises:
+            ValueError: if it is a pipe or a device, which would be read for ever.
+        """
+        if self.is_local:
+            check_regular(self.path(name))
         return cast("IO[bytes]", self.fs.open(self.path(name), "rb"))
 
     def read_bytes(self, name: str) -> bytes:
@@ -189,8 +196,9 @@ class Folder:
         Raises:
             ValueError: if it is not JSON.
         """
+        content = self.read_bytes(name)
         try:
-            return json.loads(self.read_bytes(name))
+            return json.loads(content)
         except ValueError as error:
             raise ValueError(f"{self.path(name)}: not JSON ({error}); it was damaged after writing") from None
 

@@ -8,17 +8,17 @@ fast stands in the markers, which are never compared.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-import pyarrow as pa
-
-from schemas.folder import FileRecord, Folder, canonical_json
+from schemas.counts import Counts as Counts
+from schemas.folder import RECIPE, FileRecord, Folder, canonical_json
 from schemas.journal import check_not_between
-from schemas.pairs import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, REFUSED, REMOVED, STATUSES, SUCCESS
+from schemas.manifest_shape import ANY_OPTIONS, MARKER, OptionsByTable, fault_of_manifest, fault_of_recipe
+from schemas.pairs import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS
+from schemas.shapes import misfit
 
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
@@ -39,86 +39,6 @@ def versions(*distributions: str) -> dict[str, str]:
 def marker_name(shard: str) -> str:
     """The file whose presence says that the shard is done."""
     return f"{shard}_stats.json"
-
-
-@dataclass
-class Counts:
-    """How many rows met which fate."""
-
-    statuses: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By (stage, reason)."""
-
-    @classmethod
-    def of_ledger(cls, ledger: pa.Table) -> Counts:
-        """Count a ledger's rows."""
-        groups = ledger.select(["status", "stage", "reason"]).group_by(["status", "stage", "reason"])
-        counts = cls()
-        for row in groups.aggregate([([], "count_all")]).to_pylist():
-            counts.statuses[row["status"]] += row["count_all"]
-            if row["reason"] is not None:
-                counts.reasons[row["stage"], row["reason"]] += row["count_all"]
-        return counts
-
-    @classmethod
-    def all_kept(cls, rows: int) -> Counts:
-        """So many rows, each kept."""
-        return cls(Counter({SUCCESS: rows}))
-
-    @classmethod
-    def of_json(cls, value: Mapping[str, Any]) -> Counts:
-        """The counts that `to_json` wrote."""
-        reasons = {(stage, reason): n for stage, of in value["reasons"].items() for reason, n in of.items()}
-        return cls(Counter({k: v for k, v in value["statuses"].items() if v}), Counter(reasons))
-
-    def to_json(self) -> dict[str, Any]:
-        """Every status, and the reasons by stage."""
-        nested: dict[str, dict[str, int]] = {}
-        for (stage, reason), n in self.reasons.items():
-            nested.setdefault(stage, {})[reason] = n
-        return {"rows": self.rows, "statuses": {s: self.statuses[s] for s in STATUSES}, "reasons": nested}
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.statuses + other.statuses, self.reasons + other.reasons)
-
-    @property
-    def rows(self) -> int:
-        """All rows."""
-        return self.statuses.total()
-
-    @property
-    def kept(self) -> int:
-        """Rows with a stored picture."""
-        return self.statuses[SUCCESS]
-
-    @property
-    def refused(self) -> int:
-        """Rows that a filter did not want."""
-        return self.statuses[REFUSED]
-
-    @property
-    def failed(self) -> int:
-        """Rows whose picture could not be had."""
-        return self.statuses[FAILED_TO_DOWNLOAD] + self.statuses[FAILED_TO_RESIZE]
-
-    @property
-    def removed(self) -> int:
-        """Rows that a later job took out."""
-        return self.statuses[REMOVED]
-
-    def check(self, rows: int, where: str) -> None:
-        """Every input row must have met exactly one known fate.
-
-        Raises:
-            ValueError: if the sums do not add up.
-        """
-        lost = {s: n for s, n in self.statuses.items() if s not in STATUSES}
-        if lost or self.rows != rows or self.reasons.total() != rows - self.kept:
-            raise ValueError(
-                f"{where}: kept {self.kept} + refused {self.refused} + failed {self.failed} + removed "
-                f"{self.removed} with {self.reasons.total()} reasons (unknown: {lost}) should account for {rows} "
-                "rows; this is a fault of the job, please report it"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,16 +83,20 @@ class Marker:
         Raises:
             ValueError: if it is not one of ours.
         """
-        value = folder.read_json(marker_name(shard))
-        try:
-            files = tuple(FileRecord(n, f["sha256"], f["size"]) for n, f in value["files"].items())
-            counts = Counts.of_json(value["counts"])
-            return cls(shard=value["shard"], fingerprint=value["fingerprint"], counts=counts, files=files, run=value)
-        except (KeyError, TypeError, AttributeError):
+        value, where = _read_json(folder, marker_name(shard)), folder.path(marker_name(shard))
+        if not isinstance(value, dict) or not {"shard", "fingerprint", "counts", "files"} <= value.keys():
             raise ValueError(
-                f"{folder.path(marker_name(shard))}: has no fingerprint, counts and files, so this shard was not "
-                "made by this job; give an empty --output_folder"
-            ) from None
+                f"{where}: has no fingerprint, counts and files, so this shard was not made by this job; give an empty "
+                "--output_folder"
+            )
+        fault = misfit(value, MARKER)
+        if not fault and value["shard"] != shard:
+            fault = f"it is of shard {value['shard']!r}"
+        if fault:
+            raise ValueError(f"{where}: was damaged after writing ({fault}); remove it, and the shard is made again")
+        files = tuple(FileRecord(n, f["sha256"], f["size"]) for n, f in value["files"].items())
+        counts = Counts.of_json(value["counts"])
+        return cls(shard=shard, fingerprint=value["fingerprint"], counts=counts, files=files, run=value)
 
 
 def manifest(
@@ -219,53 +143,81 @@ def manifest(
     }
 
 
-def read_manifest(folder: Folder, *, table: str | tuple[str, ...] = ()) -> dict[str, Any]:
-    """The folder's manifest.
+def read_manifest(
+    folder: Folder, *, table: str | tuple[str, ...] = (), options: OptionsByTable = ANY_OPTIONS, adds_up: bool = True
+) -> dict[str, Any]:
+    """The folder's manifest, checked: whatever was done to it, its values are of the kinds that all readers rely on.
 
     Args:
-        folder: a dataset.
+        folder: a dataset or a model.
         table: what it must hold, such as `pairs`, or one of several; without it anything.
+        options: those that it must have been made with, by table, and of which kind they are.
+        adds_up: whether its counts have to; the audit tells of them otherwise.
 
     Raises:
-        ValueError: if there is none (the dataset is not finished), it is of a version we do not know, or of another
-            table, or a change of it is not all in place.
+        ValueError: if there is none (the dataset is not finished), it is of a version we do not know, of another
+            table, was damaged, or a change of it is not all in place.
     """
     if not folder.exists(MANIFEST):
         check_not_between(folder)
         raise ValueError(
             f"{folder}: has no {MANIFEST}, so it is not a finished dataset; run the job that makes it to its end"
         )
-    value = folder.read_json(MANIFEST)
+    value = _read_json(folder, MANIFEST)
     check_not_between(folder)  # after it was read: before the journal came it was that of the files that lay there
-    version_read = value.get("format_version") if isinstance(value, dict) else None
-    if version_read != FORMAT_VERSION:
-        raise ValueError(
-            f"{folder.path(MANIFEST)}: format_version is {version_read}, expected {FORMAT_VERSION}; "
-            "read it with the release that wrote it, or make the dataset again"
-        )
+    _check_version(folder, value)
     tables = (table,) if isinstance(table, str) else table
     if tables and value.get("table") not in tables:
         expected = " or ".join(f"'{name}'" for name in tables)
         raise ValueError(f"{folder}: its table is '{value.get('table')}', expected {expected}")
+    if fault := fault_of_manifest(value, options, adds_up=adds_up):
+        raise ValueError(
+            f"{folder.path(MANIFEST)}: was damaged after writing ({fault}); put back what the job wrote, or make the "
+            "dataset again"
+        )
     return dict(value)
 
 
-def check_manifest(folder: Folder, value: Mapping[str, Any]) -> None:
-    """Whether a manifest that may have been tampered with has the parts of one.
+def read_recipe(folder: Folder, name: str = RECIPE) -> dict[str, Any]:
+    """What a folder was made from or, if a run did not end, is being made from; checked as a manifest is.
+
+    Args:
+        folder: a dataset or a model.
+        name: the file that says so, the recipe of an unfinished folder or the manifest of a finished one.
 
     Raises:
-        ValueError: if it has not.
+        ValueError: if it was damaged.
     """
-    try:
-        Counts.of_json(value["counts"])
-        int(value["options"].get("number_sample_per_shard", 0))
-        for shard in value["shards"]:
-            Marker.of_manifest(shard)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    value = _read_json(folder, name)
+    if name == MANIFEST:
+        _check_version(folder, value)
+    if fault := fault_of_recipe(value):
         raise ValueError(
-            f"{folder.path(MANIFEST)}: was damaged after writing ({type(error).__name__}: {error}); make the dataset "
-            "again"
-        ) from None
+            f"{folder.path(name)}: was damaged after writing ({fault}); put back what the job wrote, or give another "
+            "--output_folder"
+        )
+    return dict(value)
+
+
+def _check_version(folder: Folder, value: Any) -> None:
+    version_read = value.get("format_version") if isinstance(value, dict) else None
+    if type(version_read) is not int or version_read != FORMAT_VERSION:
+        raise ValueError(
+            f"{folder.path(MANIFEST)}: format_version is {version_read}, expected {FORMAT_VERSION}; "
+            "read it with the release that wrote it, or make the dataset again"
+        )
+
+
+def _read_json(folder: Folder, name: str) -> Any:
+    try:
+        return folder.read_json(name)
+    except RecursionError:
+        raise ValueError(f"{folder.path(name)}: is nested too deep; it was damaged after writing") from None
+
+
+def made_from(dataset: Mapping[str, Any]) -> str:
+    """Fingerprint of the manifest that a dataset was made from; empty if it was made from a list."""
+    return str(dataset["lineage"][-1]["manifest"]) if dataset["lineage"] else ""
 
 
 def ancestor(parent: Mapping[str, Any]) -> dict[str, Any]:

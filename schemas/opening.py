@@ -9,23 +9,27 @@ from schemas.folder import Folder
 from schemas.journal import is_between, roll_forward
 from schemas.lock import only_run
 from schemas.manifest import read_manifest
+from schemas.manifest_shape import ANY_OPTIONS, OptionsByTable
 
 
-def open_dataset(folder: Folder, *, table: str | tuple[str, ...] = ()) -> dict[str, Any]:
+def open_dataset(
+    folder: Folder, *, table: str | tuple[str, ...] = (), options: OptionsByTable = ANY_OPTIONS
+) -> dict[str, Any]:
     """The manifest of a dataset that a job reads.
 
     Args:
         folder: the dataset's.
         table: what it must hold, such as `pairs`, or one of several; without it anything.
+        options: those that it must have been made with, by table, and of which kind they are.
 
     Raises:
-        ValueError: if it is no finished dataset of this table.
+        ValueError: if it is no finished dataset of this table, or was damaged.
         FolderInUse: if a run is just putting a change of it in place.
     """
     if is_between(folder):
         with only_run(folder) as held:
             settle(held)
-    return read_manifest(folder, table=table)
+    return read_manifest(folder, table=table, options=options)
 
 
 def settle(folder: Folder) -> Folder:

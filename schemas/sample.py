@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas.folder import Folder
-from schemas.manifest import MANIFEST, fingerprint, read_manifest
+from schemas.manifest import MANIFEST, fingerprint, made_from, read_manifest
 
 SAMPLE = "data/sample"
 PAIRS, CLEAN, VOCABULARY, EXAMPLES = (f"{SAMPLE}/{name}" for name in ("pairs", "clean", "vocab", "examples"))
@@ -33,5 +33,4 @@ def is_stale(folder: str, parent: str) -> bool:
     """Whether one of the sample's datasets was made from another one than now lies there, so that it is made anew."""
     if not is_there(folder):
         return False
-    made_from = read_manifest(Folder(folder))["lineage"][-1]["manifest"]
-    return bool(made_from != fingerprint(read_manifest(Folder(parent))))
+    return made_from(read_manifest(Folder(folder))) != fingerprint(read_manifest(Folder(parent)))

@@ -13,12 +13,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dalle.training.model_file import ModelKind, load_network
 from schemas.whole_file import whole_file
 
 
@@ -166,25 +166,19 @@ def save(model: Detector, path: Path) -> None:
         unfinished.write_bytes(safetensors.torch.save(tensors, {"config": json.dumps(asdict(model.config))}))
 
 
+KIND = ModelKind(
+    "a detector's network that dalle.train_detector wrote", DetectorConfig, Detector, lambda config: sum(config.depths)
+)
+
+
 def load(path: Path) -> Detector:
     """The network from a file that `save` wrote.
 
     Raises:
-        ValueError: if the file is not one of ours.
+        ValueError: if the file is not one of ours, or its weights are no numbers.
+        OSError: if it is not there.
     """
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            config = json.loads((file.metadata() or {})["config"])
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        config |= {name: tuple(config[name]) for name in ("widths", "depths")}
-        model = Detector(DetectorConfig(**config))
-        model.load_state_dict(tensors)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(
-            f"{path}: is not a detector's network that dalle.train_detector wrote ({type(error).__name__}: {reason})"
-        ) from None
-    return model.eval()
+    return load_network(path, KIND)
 
 
 def fold(model: Detector, dtype: torch.dtype = torch.float32) -> Detector:

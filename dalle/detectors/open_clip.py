@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from dalle.detectors.precision import fast_dtype
 from dalle.pictures.pixels import Pixels
+from dalle.training.model_file import fault_of_numbers
 
 
 class OpenClip:
@@ -42,6 +43,8 @@ class OpenClip:
             problem = str(error).splitlines()[0]
             raise ValueError(f"--detector {self.name}: the weights could not be loaded ({problem})") from error
         self.tower = model.visual.eval()
+        if fault := fault_of_numbers(dict(self.tower.named_parameters())):
+            raise ValueError(f"--detector {self.name}: {fault}")
         config = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
         self.transform = image_transform_v2(config, is_train=False)
         self.least_side = config.size[0] if isinstance(config.size, tuple) else config.size

@@ -9,10 +9,11 @@ from typing import Any
 import cv2
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from dalle.detectors.learning_pairs import LearningPictures, batch, read_pictures
 from dalle.detectors.options import TrainDetectorOptions
+from dalle.reading.ahead import read_ahead
 from schemas.manifest import fingerprint
 
 SOURCE = 1.375
@@ -32,15 +33,9 @@ class PairBatches:
         self.fingerprint = fingerprint([names, options.hold_out_every, options.drawn, options.loop.seed])
 
     def __iter__(self) -> Generator[Tensor, None, None]:
-        options = self._options
-        loader: DataLoader[Tensor] = DataLoader(
-            _Steps(options),
-            batch_size=None,
-            sampler=range(self._steps, options.loop.steps),
-            num_workers=options.workers,
-            prefetch_factor=4 if options.workers else None,
-        )
-        for views in loader:
+        options, pairs = self._options, _Steps(self._options)
+        left = range(self._steps, options.loop.steps)
+        for views in read_ahead(pairs, options.workers, left) if options.workers else map(pairs.__getitem__, left):
             self._steps += 1
             yield views
 
@@ -59,7 +54,7 @@ class PairBatches:
                 "--images do not hold the pictures that this training began with, or another seed draws them; give "
                 "what it began with, or begin anew in another --output_folder"
             )
-        self._steps = int(state["steps"])
+        self._steps = max(int(state["steps"]), 0)
 
 
 class _Steps(Dataset[Tensor]):

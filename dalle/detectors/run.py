@@ -20,6 +20,7 @@ from dalle.training.ema import Ema
 from dalle.training.logs import Log, Means
 from dalle.training.ranks import Ranks
 from dalle.training.steps import OptimizerStep
+from schemas.commands.stopping import at_once
 from schemas.manifest import WEIGHTS
 
 EMA_WARMUP = 10
@@ -52,13 +53,14 @@ class DetectorRun:
     def step(self, batch: Tensor, step: int) -> None:
         """One step on [2, B, S, S, 3] uint8."""
         options = self._options
-        with self._optimizer.autocast():
-            vectors = self.model(normalise(batch.flatten(0, 1).to(self._ranks.device)))
-        first, second = vectors.float().chunk(2)
-        contrast = info_nce(first, second, options.temperature)
-        entropy = crowding(first, second)
-        loss = contrast + options.entropy_weight * entropy
-        self._optimizer.backward(loss)
+        with at_once():
+            with self._optimizer.autocast():
+                vectors = self.model(normalise(batch.flatten(0, 1).to(self._ranks.device)))
+            first, second = vectors.float().chunk(2)
+            contrast = info_nce(first, second, options.temperature)
+            entropy = crowding(first, second)
+            loss = contrast + options.entropy_weight * entropy
+            self._optimizer.backward(loss)
         self._optimizer(step)
         self._ema.update(step + 1)
         nearest = (first.detach() @ second.detach().T).argmax(1)
@@ -103,6 +105,10 @@ class DetectorRun:
             "optimizer": self._optimizer.state_dict(),
             "means": self._means.state_dict(),
         }
+
+    def tallies(self) -> dict[str, Any]:
+        """What is added up for the log."""
+        return {"means": self._means.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""

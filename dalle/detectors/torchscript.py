@@ -39,7 +39,25 @@ class TorchScript:
         except RuntimeError as error:
             raise ValueError(f"--detector {self.name}: the file is not TorchScript") from error
         self.fingerprint = f"torchscript-{SIDE}-{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"
-        self.dimension = self.embed(np.zeros((1, 3, SIDE, SIDE), np.float32)).shape[1]
+        self.dimension = self._try()
+
+    def _try(self) -> int:
+        """How many numbers it gives for a picture.
+
+        Raises:
+            ValueError: if that is not what it gives.
+        """
+        try:
+            vectors = self.embed(np.full((2, 3, SIDE, SIDE), 0.5, np.float32))
+        except (RuntimeError, AttributeError, TypeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ValueError(f"--detector {self.name}: it cannot be used on pictures ({reason})") from None
+        if vectors.ndim != 2 or len(vectors) != 2 or not np.isfinite(vectors).all():
+            raise ValueError(
+                f"--detector {self.name}: gives {list(vectors.shape)} numbers for two pictures, or NaN; expected a "
+                "vector for each"
+            )
+        return vectors.shape[1]
 
     def preprocess(self, pixels: Pixels) -> np.ndarray:
         """[3, 320, 320] float32."""

@@ -14,12 +14,12 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 
-from dalle.dvae.network import DVAE, Decoder, DVAEConfig, Encoder
+from dalle.dvae.network import DVAE, GROUPS, Decoder, DVAEConfig, Encoder
 from dalle.dvae.released import read_state_dict
+from dalle.training.model_file import ModelKind, fault_of_numbers, load_network
 from schemas.whole_file import whole_file
 
 BUILTIN = Path(__file__).parents[1] / "weights" / "dvae.safetensors"
@@ -36,24 +36,19 @@ def save(dvae: DVAE, path: str | os.PathLike[str]) -> None:
         unfinished.write_bytes(safetensors.torch.save(tensors, {"config": json.dumps(asdict(dvae.config))}))
 
 
+KIND = ModelKind(
+    "a dVAE that dalle.dvae.save wrote", DVAEConfig, DVAE, lambda config: 2 * GROUPS * config.n_blk_per_group
+)
+
+
 def load(path: str | os.PathLike[str] = BUILTIN) -> DVAE:
     """The dVAE from a file that `save` wrote.
 
     Raises:
-        ValueError: if the file is not one of ours.
+        ValueError: if the file is not one of ours, or its weights are no numbers.
+        OSError: if it is not there.
     """
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            config = (file.metadata() or {}).get("config")
-            if config is None:
-                raise ValueError(f"{path}: has no config in its metadata, expected a file that dalle.dvae.save wrote")
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        dvae = DVAE(DVAEConfig(**json.loads(config)))
-        dvae.load_state_dict(tensors)
-    except (safetensors.SafetensorError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"{path}: is not a dVAE that dalle.dvae.save wrote ({reason})") from None
-    return dvae.eval()
+    return load_network(os.fspath(path), KIND)
 
 
 def load_released(path: str) -> Encoder | Decoder:
@@ -79,6 +74,8 @@ def load_released(path: str) -> Encoder | Decoder:
     except (KeyError, RuntimeError, IndexError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"{path}: is not an encoder or decoder as released: {reason}") from None
+    if fault := fault_of_numbers(state):
+        raise ValueError(f"{path}: {fault}; fetch it again")
     return network.eval()
 
 

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from dalle.dvae.download import download_bytes
+from schemas.regular_file import check_regular
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """The number that the older layout begins with."""
@@ -145,12 +146,16 @@ _HONOURED: Mapping[tuple[str, str], Any] = {
 def _read(path: str) -> bytes:
     if path.startswith(("http://", "https://")):
         return download_bytes(path)
+    if "://" not in path:
+        check_regular(path)
     with fsspec.open(path, "rb") as file:
         return bytes(file.read())
 
 
 def _read_zip(data: bytes) -> Any:
     archive = zipfile.ZipFile(io.BytesIO(data))
+    if sum(entry.file_size for entry in archive.infolist()) > len(data):
+        raise ValueError("its archive is compressed, or names a part twice; torch.save writes neither")
     pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise ValueError(f"it holds {len(pickles)} files data.pkl, expected one; is it a TorchScript archive?")

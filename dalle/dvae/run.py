@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from dalle.dvae.bound import Objective
@@ -18,10 +19,12 @@ from dalle.dvae.options import TrainDVAEOptions
 from dalle.dvae.pictures import TrainingPictures
 from dalle.dvae.watching import LOOKED_AT, code_usage, reconstruct, validation_pictures
 from dalle.reading.batches import Batch
+from dalle.training.checkpoint import like
 from dalle.training.ema import Ema
 from dalle.training.logs import Log, Means
 from dalle.training.ranks import Ranks
 from dalle.training.steps import OptimizerStep
+from schemas.commands.stopping import at_once
 from schemas.manifest import WEIGHTS
 
 COUNT_EVERY = 8
@@ -55,7 +58,14 @@ class DVAERun:
 
     def step(self, batch: Batch, step: int) -> None:
         """One step from this process's share of a batch, `images` [B, 3, H, W] uint8."""
-        images, micro = batch["images"], self._options.micro_batch_size
+        with at_once():
+            self._backward(batch["images"], step)
+        self._optimizer(step)
+        self.ema.update(step + 1)
+
+    def _backward(self, images: Tensor, step: int) -> None:
+        """Gradients and figures of this process's share, [B, 3, H, W] uint8."""
+        micro = self._options.micro_batch_size
         first = self._ranks.rank * len(images)
         portions = images.split(micro)
         for index, portion in enumerate(portions):
@@ -69,8 +79,6 @@ class DVAERun:
             self._means.add(torch.cat([loss.detach()[None], parts]), share)
             if logits is not None and step % COUNT_EVERY == 0:
                 self._counts += logits.argmax(1).flatten().bincount(minlength=len(self._counts)).cpu()
-        self._optimizer(step)
-        self.ema.update(step + 1)
 
     def _gathering(self, *, last: bool) -> AbstractContextManager[None]:
         """Gradients are averaged over the processes once a step, with the last portion's."""
@@ -108,7 +116,7 @@ class DVAERun:
             if folder is None
             else validation_pictures(folder, self._options.pictures.resolution)
         )
-        with self.ema.in_place():
+        with self.ema.in_place(), at_once():
             seen = reconstruct(self.dvae, originals)
         kind = "training" if folder is None else "validation"
         log.figures(step, {f"{kind}_{name}": value for name, value in seen.figures.items()})
@@ -134,10 +142,14 @@ class DVAERun:
             "counts": self._counts,
         }
 
+    def tallies(self) -> dict[str, Any]:
+        """What is added up for the log."""
+        return {"means": self._means.copy(), "counts": self._counts.clone()}
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self._objective.load_state_dict(state["weights"])
         self.ema.load_state_dict(state["ema"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._means.load_state_dict(state["means"])
-        self._counts = state["counts"]
+        self._counts = like(state["counts"], self._counts)

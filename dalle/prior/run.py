@@ -19,6 +19,7 @@ from dalle.reading.endless import Endless
 from dalle.training.logs import Log, Means
 from dalle.training.ranks import Ranks
 from dalle.training.steps import OptimizerStep
+from schemas.commands.stopping import at_once
 from schemas.manifest import WEIGHTS
 from schemas.whole_file import whole_file
 
@@ -48,11 +49,12 @@ class PriorRun:
 
     def step(self, batch: Batch, step: int) -> None:
         """One step on a batch."""
-        text_tokens, image_codes = (batch[name].to(self._ranks.device) for name in ("text_tokens", "image_codes"))
-        with self._optimizer.autocast():
-            text, image = self.prior.losses(text_tokens, image_codes)
-        loss = weighted(text, image)
-        self._optimizer.backward(loss)
+        with at_once():
+            text_tokens, image_codes = (batch[name].to(self._ranks.device) for name in ("text_tokens", "image_codes"))
+            with self._optimizer.autocast():
+                text, image = self.prior.losses(text_tokens, image_codes)
+            loss = weighted(text, image)
+            self._optimizer.backward(loss)
         self._optimizer(step)
         self._means.add(torch.stack([loss, text, image]))
 
@@ -83,6 +85,10 @@ class PriorRun:
             "optimizer": self._optimizer.state_dict(),
             "means": self._means.state_dict(),
         }
+
+    def tallies(self) -> dict[str, Any]:
+        """What is added up for the log."""
+        return {"means": self._means.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""

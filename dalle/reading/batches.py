@@ -24,8 +24,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
+from dalle.reading.ahead import read_ahead
 from dalle.reading.epoch_order import EpochOrder, Piece
 
 log = logging.getLogger(__name__)
@@ -159,16 +160,7 @@ class Batches:
     def _loader(self, *, endless: bool) -> Any:
         size, seed, window = self._order
         reading = Reading(self._shards, size, seed, window, self._epoch, self._consumed, *self._share, endless=endless)
-        if not self._workers:
-            return reading
-        return DataLoader(
-            reading,
-            batch_size=None,
-            num_workers=self._workers,
-            multiprocessing_context="spawn",
-            prefetch_factor=4,
-            generator=torch.Generator(),  # it draws a seed for its workers: not from the training's generator
-        )
+        return read_ahead(reading, self._workers) if self._workers else reading
 
     def state_dict(self) -> dict[str, Any]:
         """How far the training has come."""
@@ -194,7 +186,12 @@ class Batches:
                     f"the state is of a reading with {name} {state.get(name)}, expected {mine}; give what the training "
                     "began with, or begin anew"
                 )
-        self._epoch, self._consumed = int(state["epoch"]), int(state["consumed"])
+        epoch, consumed = int(state["epoch"]), int(state["consumed"])
+        if epoch < 0 or not 0 <= consumed <= self._total:
+            raise ValueError(
+                f"the state is of a reading that took {consumed} of {self._total} examples in epoch {epoch}"
+            )
+        self._epoch, self._consumed = epoch, consumed
 
 
 @dataclass

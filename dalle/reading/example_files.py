@@ -71,12 +71,13 @@ class ExampleFiles:
     with_texts: bool = False
     """Whether the captions themselves are read, too."""
 
-    def read(self, shard: str, ids: np.ndarray) -> Examples:
+    def read(self, shard: str, first_id: int, count: int) -> Examples:
         """The examples of a shard.
 
         Args:
             shard: its name, without a suffix.
-            ids: [examples] int64, the number of each of its examples in the dataset.
+            first_id: the number in the dataset of its first example.
+            count: how many it has.
 
         Raises:
             ValueError: naming the file and the row, if a row is broken or their number is another.
@@ -85,13 +86,10 @@ class ExampleFiles:
         file = f"{shard}.tar" if tar else f"{shard}.parquet"
         columns = ["text_tokens", "image_codes", *(["captions"] if self.with_texts else [])]
         table = self._read_tar(file) if tar else read_parquet(self.folder, file, columns)
-        examples = self._checked(table, self.folder.path(file), ids)
-        if table.num_rows != len(ids):
-            raise ValueError(
-                f"{self.folder.path(file)}: has {table.num_rows} rows, the manifest says {len(ids)}; "
-                "run pipelines.audit"
-            )
-        return examples
+        path = self.folder.path(file)
+        if table.num_rows != count:
+            raise ValueError(f"{path}: has {table.num_rows} rows, the manifest says {count}; run pipelines.audit")
+        return self._checked(table, path, np.arange(first_id, first_id + count))
 
     def _read_tar(self, file: str) -> pa.Table:
         path, rows = self.folder.path(file), []

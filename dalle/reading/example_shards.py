@@ -137,8 +137,8 @@ class ExampleShards:
         """All examples of a shard; the last one that was read stays in memory."""
         if self._last_shard is None or self._last_shard[0] != number:
             self._last_shard = None  # the old one goes before the new one comes
-            ids = np.arange(self._first_ids[number], self._first_ids[number + 1])
-            self._last_shard = number, self._files.read(self._names[number], ids)
+            first_id = int(self._first_ids[number])
+            self._last_shard = number, self._files.read(self._names[number], first_id, self.counts[number])
         return self._last_shard[1]
 
 

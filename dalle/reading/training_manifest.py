@@ -6,6 +6,7 @@ from typing import Any
 
 from schemas.folder import Folder
 from schemas.manifest import is_deduplicated
+from schemas.manifest_shape import TO_TRAIN_ON
 from schemas.opening import open_dataset
 
 
@@ -20,7 +21,7 @@ def training_manifest(folder: Folder, table: str, *, allow_undeduplicated: bool)
     Raises:
         ValueError: if it holds another table, or was never cleaned of near-duplicates.
     """
-    manifest = open_dataset(folder, table=table)
+    manifest = open_dataset(folder, table=table, options=TO_TRAIN_ON)
     if not allow_undeduplicated and not is_deduplicated(manifest):
         raise ValueError(
             f"{folder}: was never cleaned of near-duplicates (no dedup among the jobs behind it); run pipelines.dedup "

@@ -19,7 +19,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +29,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from schemas.examples import TEXT_LENGTH, TEXT_VOCABULARY
+from schemas.regular_file import check_regular
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are processes
 
@@ -65,6 +66,8 @@ class Tokenizer:
                 f"{where}: is a {kind} of {len(entries)} entries, expected byte-level BPE of at most "
                 f"{TEXT_VOCABULARY}; make one with python -m pipelines.vocab"
             )
+        if fault := _fault_of(entries):
+            raise ValueError(f"{where}: {fault}; make a vocabulary with python -m pipelines.vocab")
         if foreign := [each["content"] for each in added if entries.get(each["content"]) != each["id"]]:
             raise ValueError(
                 f"{where}: adds the token {foreign[0]!r} to its vocabulary, whose number would be that of padding; put "
@@ -151,6 +154,14 @@ class Tokenizer:
             pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
 
 
+def _fault_of(entries: Mapping[str, int]) -> str:
+    """Why some text would have no tokens, or tokens that a network has no place for; nothing if all has."""
+    if sorted(entries.values()) != list(range(len(entries))):
+        return f"its {len(entries):,} entries are not numbered from 0 to {len(entries) - 1:,}, each once"
+    missing = [byte for byte in sorted(pre_tokenizers.ByteLevel.alphabet()) if byte not in entries]
+    return f"{len(missing)} of the 256 bytes are not among its entries, the first is {missing[0]!r}" if missing else ""
+
+
 def load(path: str | os.PathLike[str] = BUILTIN) -> Tokenizer:
     """The tokenizer of a vocabulary file, or of a folder that `pipelines.vocab` left; a path or an fsspec URL.
 
@@ -161,6 +172,8 @@ def load(path: str | os.PathLike[str] = BUILTIN) -> Tokenizer:
     where = str(path)
     if not where.endswith(".json"):
         where = f"{where.rstrip('/')}/{FILE}"
+    if "://" not in where:
+        check_regular(where)
     with fsspec.open(where, "rb") as file:
         return Tokenizer(file.read(), where)
 

@@ -19,7 +19,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from schemas.regular_file import check_regular
 from schemas.whole_file import whole_file
+
+_DAMAGED = (struct.error, KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What a tree raises that is none."""
 
 KEEP = 2
 """Older checkpoints are deleted: one may be read while the next is written."""
@@ -55,8 +59,9 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the file is no checkpoint.
     """
+    check_regular(path)
     with _complaining_of(str(path)), safetensors.safe_open(path, "pt") as file:
-        return _join(_tree(file.metadata()), {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        return _whole(_join(_tree(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}))  # noqa: SIM118
 
 
 def loads(content: bytes, name: str) -> dict[str, Any]:
@@ -72,7 +77,7 @@ def loads(content: bytes, name: str) -> dict[str, Any]:
     with _complaining_of(name):
         (size,) = struct.unpack_from("<Q", content)
         header = json.loads(content[8 : 8 + size])
-        return _join(_tree(header["__metadata__"]), safetensors.torch.load(content))
+        return _whole(_join(_tree(header["__metadata__"]), safetensors.torch.load(content)))
 
 
 def outline(path: Path) -> dict[str, Any]:
@@ -81,16 +86,35 @@ def outline(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the file is no checkpoint.
     """
+    check_regular(path)
     with _complaining_of(str(path)), safetensors.safe_open(path, "pt") as file:
-        return _join(_tree(file.metadata()), dict.fromkeys(file.keys()))
+        return _whole(_join(_tree(file.metadata()), dict.fromkeys(file.keys())))
 
 
 @contextlib.contextmanager
 def _complaining_of(name: str) -> Iterator[None]:
     try:
         yield
-    except (safetensors.SafetensorError, struct.error, KeyError, TypeError, ValueError) as error:
+    except (*_DAMAGED, safetensors.SafetensorError) as error:
         raise ValueError(f"{name}: is no checkpoint of ours ({error!r}); delete it to go on from another") from None
+
+
+def _whole(tree: Any) -> dict[str, Any]:
+    """A checkpoint's tree, whose top has names and whose tensors hold numbers."""
+    if not isinstance(tree, dict):
+        raise TypeError(f"it holds a {type(tree).__name__}")
+    for path, value in _tensors(tree, ""):
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{path} holds NaN or infinity")
+    return tree
+
+
+def _tensors(node: Any, path: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(node, Tensor):
+        yield path, node
+    elif isinstance(node, (dict, list)):
+        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _tensors(value, f"{path}/{name}")
 
 
 def _tree(metadata: Mapping[str, str] | None) -> Any:
@@ -98,7 +122,13 @@ def _tree(metadata: Mapping[str, str] | None) -> Any:
 
 
 def like(value: Tensor, model: Tensor) -> Tensor:
-    """The value on the device and with the strides of another tensor: sums in another order are other sums."""
+    """The value on the device and with the strides of another tensor: sums in another order are other sums.
+
+    Raises:
+        ValueError: if it has another shape, which torch would stretch.
+    """
+    if value.shape != model.shape:
+        raise ValueError(f"a tensor is {list(value.shape)}, expected {list(model.shape)}")
     return torch.empty_like(model, dtype=value.dtype).copy_(value)
 
 

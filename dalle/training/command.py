@@ -10,15 +10,16 @@ from typing import Generic, TypeVar
 
 from dalle.flags import parse
 from dalle.training.logs import print_messages
-from dalle.training.loop import TrainingFailed
 from dalle.training.model_folder import is_stale
-from schemas.exit_codes import FAILED, STOPPED, USAGE
+from schemas.commands.ending import CommandWords, conclude
+from schemas.commands.printing import coloured
 from schemas.folder import Folder
-from schemas.lock import FolderInUse
 from schemas.manifest import fingerprint, read_manifest
 from schemas.sample import sample_folder
 
 OptionsT = TypeVar("OptionsT")
+
+STOPPED = "stopped; the same command goes on from the last checkpoint, or begins again if there is none"
 
 RENAMED = {
     "average": "ema_decay",
@@ -87,26 +88,18 @@ class TrainingCommand(Generic[OptionsT]):
             argv: the words after the command's name, or None for the process's own.
         """
         words = list(sys.argv[1:] if argv is None else argv)
-        print_messages()
-        try:
+
+        def work() -> int:
+            print_messages()
             if not words and self.sample is not None:
-                words = self.sample.flags()
+                words.extend(self.sample.flags())
                 print(f"no arguments given: {' '.join(words)}")
             check_renamed(words)
-            return self.train(parse(self.name, self.manual, self.presets, words))
-        except (ValueError, FolderInUse) as error:
-            return self._complain(str(error), USAGE)
-        except TrainingFailed as error:
-            return self._complain(str(error), FAILED)
-        except OSError as error:
-            what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-            return self._complain(what, FAILED)
-        except KeyboardInterrupt:
-            return self._complain("stopped; the same command goes on from the last checkpoint", STOPPED)
+            with coloured(words):
+                options = parse(self.name, self.manual, self.presets, words)
+            return self.train(options)
 
-    def _complain(self, message: str, code: int) -> int:
-        print(f"{self.name}: {message}", file=sys.stderr)
-        return code
+        return conclude(CommandWords(name=self.name, stopped=STOPPED), work)
 
 
 def check_renamed(words: Sequence[str]) -> None:

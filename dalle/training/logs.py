@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from dalle.training.checkpoint import like
 from dalle.training.ranks import Ranks
 from schemas.whole_file import whole_file
 
@@ -63,9 +64,18 @@ class Log:
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """The lines of a folder's `log.jsonl`, oldest first; none if there is no such file."""
-    path = folder / LOG
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The lines of a folder's `log.jsonl`, oldest first; none if there is no such file.
+
+    Raises:
+        ValueError: naming the line that is no JSON.
+    """
+    path, lines = folder / LOG, list[dict[str, float]]()
+    for number, line in enumerate(path.read_text(errors="replace").splitlines() if path.is_file() else (), 1):
+        try:
+            lines.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            raise ValueError(f"{path}, line {number}: is no line of a log; it was changed after writing") from None
+    return lines
 
 
 def _step_of(line: str) -> int:
@@ -98,12 +108,16 @@ class Means:
         """Sums so far."""
         return {"sums": self._sums, "steps": self._steps}
 
+    def copy(self) -> dict[str, object]:
+        """Sums so far, which do not change with what is added later."""
+        return {"sums": self._sums.clone(), "steps": self._steps}
+
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Go on from there."""
         sums, steps = state["sums"], state["steps"]
-        assert isinstance(sums, Tensor)
-        assert isinstance(steps, float)
-        self._sums, self._steps = sums, steps
+        if not isinstance(sums, Tensor) or not isinstance(steps, float):
+            raise TypeError("the sums for the log are no numbers")
+        self._sums, self._steps = like(sums, self._sums), steps
 
 
 def print_messages() -> None:

@@ -19,6 +19,9 @@ from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, 
 from dalle.training.options import LoopOptions
 from dalle.training.ranks import Ranks
 from dalle.training.set_aside import CHECKPOINTS, is_set_aside, settle
+from dalle.training.standing import SpoiltTraining, Standing
+from schemas.commands.guard import ask_for_patience
+from schemas.commands.stopping import asked_to_stop, at_once, deferred
 from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.manifest import fingerprint
@@ -27,8 +30,8 @@ BatchT = TypeVar("BatchT")
 BatchOut = TypeVar("BatchOut", covariant=True)
 
 
-class TrainingFailed(RuntimeError):
-    """The training could not go on; what it says is for the user."""
+_COPIES, _SLOWEST_DISK = 4, 20e6
+"""Of the weights in a checkpoint (average, two moments), and bytes a second: how long a checkpoint may take."""
 
 
 class Batches(Protocol[BatchOut]):
@@ -56,7 +59,7 @@ class Run(Protocol[BatchT]):
         ...
 
     def step(self, batch: BatchT, step: int) -> None:
-        """Change the weights once; `step` counts from 0."""
+        """Change the weights once; `step` counts from 0. What comes before that, and takes long, is done `at_once`."""
         ...
 
     def figures(self, step: int) -> dict[str, float]:
@@ -73,6 +76,10 @@ class Run(Protocol[BatchT]):
 
     def state_dict(self) -> dict[str, Any]:
         """All of it but the batches'; `weights` are the network's own."""
+        ...
+
+    def tallies(self) -> dict[str, Any]:
+        """Copies of the parts of `state_dict` that a step changes before its last part, in which a signal waits."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -150,13 +157,19 @@ def _start(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecip
 def _go_on(run: Run[Any], state: Mapping[str, Any], name: str) -> None:
     try:
         run.load_state_dict(state["run"])
-        run.batches.load_state_dict(state["batches"])
-    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
+        batches, _ = state["batches"], int(state["step"])
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        reason = (str(error).strip().splitlines() or [""])[-1].strip()
         raise ValueError(
             f"{name}: does not hold what this training needs ({type(error).__name__}: {reason}); delete it to go on "
             "from another"
         ) from None
+    try:
+        run.batches.load_state_dict(batches)
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{name}: does not say how far the batches were taken ({error!r}); delete it") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _checkpoint(path: Path | None, ranks: Ranks) -> dict[str, Any] | None:
@@ -168,15 +181,33 @@ def _checkpoint(path: Path | None, ranks: Ranks) -> dict[str, Any] | None:
 
 
 def _take_steps(run: Run[Any], options: LoopOptions, done: int, log: Log | None) -> None:
-    """The steps that are left."""
+    """The steps that are left. A signal that asks to end waits for nothing that is long, and for all that changes."""
+
+    def remember() -> dict[str, Any]:
+        return {"run": run.tallies(), "batches": run.batches.state_dict()}
+
+    def save(step: int, remembered: Mapping[str, Any]) -> Path:
+        state = {**run.state_dict(), **remembered["run"]}
+        return _save(state, remembered["batches"], options.output_folder, step)
+
     since = time.monotonic()
-    with contextlib.closing(iter(run.batches)) as batches:
-        for step, batch in zip(range(done + 1, options.steps + 1), batches, strict=False):
+    with (
+        deferred(),
+        contextlib.closing(iter(run.batches)) as batches,
+        Standing(done, remember, save if log is not None else None) as standing,
+    ):
+        while standing.step < options.steps:
+            step = standing.step + 1
+            with at_once():
+                batch = next(batches)
+            standing.begins()
             run.step(batch, step - 1)
+            standing.whole(step)
             if step % options.log_every == 0:
                 figures = run.figures(step)  # by all processes, for they add up
                 figures["samples_per_second"] = options.batch_size * options.log_every / (time.monotonic() - since)
                 since = time.monotonic()
+                standing.whole(step)
                 if log is not None:
                     log.figures(step, figures)
                     print(f"  step {step:,} of {options.steps:,}: {run.summary(figures)}", flush=True)
@@ -184,28 +215,30 @@ def _take_steps(run: Run[Any], options: LoopOptions, done: int, log: Log | None)
             if log is not None and options.eval_every and step % options.eval_every == 0:
                 run.watch(batch, step, log)
             if log is not None and (step == options.steps or step % options.save_every == 0):
-                _save(run, options.output_folder, step)
+                standing.saved(save(step, remember()))
 
 
 def _check_finite(loss: float, step: int) -> None:
     if not math.isfinite(loss):
-        raise TrainingFailed(
+        raise SpoiltTraining(
             f"step {step}: the loss is {loss}; the checkpoints before it are kept, go on from there with a lower "
             "--learning_rate, more --warmup_steps or a --grad_clip"
         )
 
 
-def _save(run: Run[Any], folder: Path, step: int) -> None:
+def _save(state: Mapping[str, Any], batches: Mapping[str, Any], folder: Path, step: int) -> Path:
     """A checkpoint, unless its weights are spoilt; with the first of them a model that is replaced can go."""
-    state = run.state_dict()
     spoilt = [name for name, value in state["weights"].items() if not bool(torch.isfinite(value).all())]
     if spoilt:
-        raise TrainingFailed(
+        raise SpoiltTraining(
             f"step {step}: {len(spoilt)} of {len(state['weights'])} weights are not finite, the first is {spoilt[0]}; "
             "the checkpoints before it are kept, go on from there with a lower --learning_rate"
         )
-    checkpoint.save(folder / CHECKPOINTS, step, {"step": step, "run": state, "batches": run.batches.state_dict()})
+    if asked_to_stop():
+        ask_for_patience(_COPIES * sum(value.nbytes for value in state["weights"].values()) / _SLOWEST_DISK)
+    path = checkpoint.save(folder / CHECKPOINTS, step, {"step": step, "run": dict(state), "batches": dict(batches)})
     settle(folder)
+    return path
 
 
 def seed_everything(seed: int) -> None:

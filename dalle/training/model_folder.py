@@ -20,8 +20,9 @@ from typing import Any, Literal
 from dalle.training import checkpoint
 from dalle.training.logs import LOG
 from dalle.training.set_aside import CHECKPOINTS, set_aside
+from schemas.commands.ending import CommandFailed
 from schemas.folder import RECIPE, Folder
-from schemas.manifest import MANIFEST, WEIGHTS, manifest, read_manifest, versions
+from schemas.manifest import MANIFEST, WEIGHTS, manifest, read_manifest, read_recipe, versions
 
 IncrementalMode = Literal["incremental", "overwrite"]
 
@@ -112,13 +113,7 @@ def recipe_in(folder: Path) -> Mapping[str, Any] | None:
     """Job, inputs and options of what was done in the folder last; None if nothing of ours is there."""
     for name in (RECIPE, MANIFEST):
         if (folder / name).is_file():
-            value = Folder(folder).read_json(RECIPE) if name == RECIPE else read_manifest(Folder(folder))
-            if not isinstance(value, dict) or not {"job", "inputs", "options"} <= value.keys():
-                raise ValueError(
-                    f"{folder / name}: says neither job nor inputs, so no job of ours wrote it as it is; give another "
-                    "--output_folder, or put back what was there"
-                )
-            return value
+            return read_recipe(Folder(folder), name)
     return None
 
 
@@ -163,13 +158,19 @@ def finish(folder: Path, recipe: ModelRecipe, weights: Path) -> None:
     files = {weights.name: {"sha256": model.sha256(weights.name), "size": model.size(weights.name)}}
     model.write_json(MANIFEST, {**value, "files": files})
     model.remove(RECIPE)
+    if not _is_finished(folder):
+        raise CommandFailed(
+            f"{folder}: the manifest was written and is not there; look whether the disk is, and try again"
+        )
 
 
 def _is_finished(folder: Path) -> bool:
     """Whether the manifest is there, and the weights that it tells of."""
     if (folder / RECIPE).exists() or not (folder / MANIFEST).is_file():
         return False
-    files = read_manifest(Folder(folder), table="model")["files"]
+    files = read_manifest(Folder(folder), table="model").get("files", {})
+    if WEIGHTS not in files:
+        return False
     return all((folder / name).is_file() and (folder / name).stat().st_size == f["size"] for name, f in files.items())
 
 

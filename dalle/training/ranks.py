@@ -13,8 +13,14 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from schemas.commands.ending import CommandFailed
+
 PORTION = 1 << 26
 """Bytes that are sent at a time."""
+
+
+_BROKEN_LINE = re.compile(r"gloo|nccl|connection (?:closed|reset|refused)|broken pipe", re.IGNORECASE)
+"""What gloo and NCCL say in plain RuntimeErrors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +123,24 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
     # group was opened it would keep the group, and with it gloo's threads, beyond the interpreter's end: one of them
     # that wants Python's lock by then is unwound through C++ and takes the process down with SIGABRT.
     importlib.import_module("torch.distributed.nn")
-    dist.init_process_group(backends(own))
+    with _naming_lost_processes():
+        dist.init_process_group(backends(own))
+        try:
+            yield Ranks(rank=dist.get_rank(), count=dist.get_world_size(), device=own)
+            dist.barrier()  # a process that leaves early tears down what another may still be reading from
+        finally:
+            dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _naming_lost_processes() -> Iterator[None]:
     try:
-        yield Ranks(rank=dist.get_rank(), count=dist.get_world_size(), device=own)
-        dist.barrier()  # a process that leaves early tears down what another may still be reading from
-    finally:
-        dist.destroy_process_group()
+        yield
+    except RuntimeError as error:
+        ours = isinstance(error, CommandFailed)
+        if ours or not (isinstance(error, dist.DistError) or _BROKEN_LINE.search(str(error))):
+            raise
+        raise CommandFailed(
+            f"another process of this training ended or cannot be reached ({str(error).splitlines()[0]}); look what it "
+            "said, the same command goes on from the last checkpoint"
+        ) from error

@@ -141,7 +141,7 @@ class OptimizerStep:
             group.update(kept)
         for parameter, moments in self._optimizer.state.items():
             for name, value in moments.items():
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                if isinstance(value, Tensor) and value.ndim:  # how many steps were taken has no dimensions
                     moments[name] = like(value, parameter)
         if state["scaler"]:
             self._scaler.load_state_dict(dict(state["scaler"]))

@@ -15,7 +15,7 @@ from pipelines.auditing.encode_again import compare, contact_sheet, draw_sample
 from pipelines.running.one_thread import one_thread
 from pipelines.stages.encode_images import crops_of, encode_views
 from schemas.folder import Folder
-from schemas.manifest import fingerprint, read_manifest
+from schemas.manifest import fingerprint, made_from, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ def review(folder: Folder, manifest: Mapping[str, Any], options: ReviewOptions) 
     """
     assert options.input_folder is not None
     made_with, pairs = manifest["options"], Folder(options.input_folder)
-    _expect(fingerprint(read_manifest(pairs)), manifest["lineage"][-1]["manifest"], f"--input_folder {pairs}")
+    _expect(fingerprint(read_manifest(pairs)), made_from(manifest), f"--input_folder {pairs}")
     words = tokenizer.load(tokenizer.BUILTIN if options.vocabulary == "builtin" else options.vocabulary)
     _expect(words.fingerprint, made_with["vocabulary"], f"--vocabulary {options.vocabulary}")
     if made_with["device"] == "cuda" and not torch.cuda.is_available():

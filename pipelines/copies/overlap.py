@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from pipelines.copies.cleaning import denylist_name
 from pipelines.copies.comparing import FINDINGS, REFERENCES, matches_name, nearest_name, read_nearest
 from pipelines.copies.embedding import read_references
 from pipelines.vectors.duplicates import ReferenceSet
+from schemas.commands.printing import printable
 from schemas.folder import Folder, Staging
 from schemas.manifest import Marker
 from schemas.matches import DENYLIST, MATCHES, NEAREST, Decisions
@@ -57,7 +58,7 @@ def join_findings(
     removed: Counter[str] = Counter()
     overlap: dict[str, set[str]] = {name: set() for name in thresholds}
     for shard in shards:
-        for name, reference_ids in Marker.read(folder.inside(FINDINGS), shard).run["overlap"].items():
+        for name, reference_ids in _overlap_of(folder.inside(FINDINGS), shard, overlap).items():
             overlap[name].update(reference_ids)
     sets = [read_references(folder.inside(f"{REFERENCES}/{name}"), name, t) for name, t in thresholds.items()]
     with Staging(folder) as staging:
@@ -71,11 +72,22 @@ def join_findings(
             write_parquet(file, (_nearest(folder, pairs, shards, references) for references in sets), NEAREST)
         for references in sets:
             with staging.file(f"dedup/overlap-{references.name}.txt") as file:
-                file.write("".join(f"{one}\n" for one in sorted(overlap[references.name])).encode())
+                file.write("".join(f"{printable(one)}\n" for one in sorted(overlap[references.name])).encode())
         staging.publish()
     return [
         SetSummary(one.name, len(one.ids), len(overlap[one.name]), removed[one.name], one.threshold) for one in sets
     ]
+
+
+def _overlap_of(findings: Folder, shard: str, sets: Container[str]) -> Mapping[str, list[str]]:
+    """Which references of which sets have a copy in a shard, as its marker says."""
+    overlap: Mapping[str, list[str]] = Marker.read(findings, shard).run.get("overlap", {})
+    if strangers := [name for name in overlap if name not in sets]:
+        raise ValueError(
+            f"{findings.path(shard)}: found copies of {strangers[0]!r}, which is no reference set of this run; remove "
+            f"{findings} and run the job again"
+        )
+    return overlap
 
 
 def write_decisions(folder: Folder, decisions: Decisions, detector: str) -> None:

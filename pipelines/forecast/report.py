@@ -12,6 +12,7 @@ from rich.text import Text
 from pipelines.forecast.estimate import Forecast
 from pipelines.forecast.intervals import Estimate
 from pipelines.forecast.probing import LEAST, MOST, SHARE
+from pipelines.running.console import console as printable_console
 from pipelines.running.report import human_bytes
 from schemas.reasons import REASONS
 
@@ -26,9 +27,7 @@ _LEFT = {
 
 def print_forecast(forecast: Forecast, what: str, console: Console | None = None) -> None:
     """Print a forecast of a list that is called `what`."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=110)
+    console = console or printable_console()
     if forecast.probed == forecast.rows:
         few = f", fewer than {LEAST} and so" if forecast.rows < LEAST else ","
         how = f"all {forecast.rows:,} rows{few} probed whole: rows and bytes are counts, not estimates"

@@ -5,6 +5,6 @@ each worker is a new interpreter, as for a caller in a notebook or a test, who h
 """
 
 from pipelines.local.fork_server import forking
-from pipelines.local.runner import runner
+from pipelines.local.runner import has_workers, runner
 
-__all__ = ["forking", "runner"]
+__all__ = ["forking", "has_workers", "runner"]

@@ -3,7 +3,8 @@
 A worker that is a new interpreter spends two seconds of processor time importing Beam and what it works with; a job of
 five passes starts ten. Only a process without threads can be forked, and Beam's runner has dozens. So the command forks
 a server off itself before it begins, which does nothing but fork again whenever it is asked. It ends with the command,
-however that ends, and its workers with it.
+however that ends, and its workers with it; signals that ask to end are for the command alone. If the server is gone,
+workers are started anew.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NoReturn
 
 from pipelines.local import worker
+from schemas.commands.processes import die_with_parent, ignore_stops, signals_held
 
 HEAPS = 2
 """Of a worker; glibc's own number is eight a core.
@@ -60,13 +62,17 @@ class Forked:
 
 
 def fork(environment: Mapping[str, str]) -> Forked | None:
-    """A worker with these environment variables; None if there is no fork server."""
+    """A worker with these environment variables; None if there is no fork server, or none any more."""
     if _command is None:
         return None
     ours, theirs = socket.socketpair()
-    with theirs:
-        socket.send_fds(_command, [b"w"], [theirs.fileno()])
-    ours.sendall(json.dumps(dict(environment)).encode() + b"\n")
+    try:
+        with theirs:
+            socket.send_fds(_command, [b"w"], [theirs.fileno()])
+        ours.sendall(json.dumps(dict(environment)).encode() + b"\n")
+    except OSError:
+        ours.close()
+        return None
     return Forked(ours)
 
 
@@ -88,10 +94,12 @@ def forking(share: Callable[[], None]) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     gc.freeze()  # what was imported stays: no collector need look at it again, here or in a worker
-    parent, server = os.getpid(), os.fork()
-    if not server:
-        ours.close()
-        _serve(theirs, parent, share)
+    parent = os.getpid()
+    with signals_held():  # or one that comes just then would end the server in the command's way
+        server = os.fork()
+        if not server:
+            ours.close()
+            _serve(theirs, parent, share)
     theirs.close()
     _command = ours
     try:
@@ -100,14 +108,15 @@ def forking(share: Callable[[], None]) -> Iterator[None]:
         _command = None
         ours.close()
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(server, 0)
+            os.waitpid(server, 0)  # it kills its workers and waits for nothing else
 
 
 def _serve(command: socket.socket, parent: int, share: Callable[[], None]) -> NoReturn:
     """Fork whenever asked, until the command closes its end or is gone."""
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command's to answer
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        die_with_parent()
+        ignore_stops()
+        signal.set_wakeup_fd(-1)  # which is the command's line to its guard
         with contextlib.suppress(Exception):
             share()
         gc.freeze()  # so that no worker's collector writes to pages that all share
@@ -142,7 +151,7 @@ def _work(line: socket.socket) -> NoReturn:
         return bool(select.select([line], [], [], seconds)[0]) or os.getppid() != server
 
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        die_with_parent()
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, int(os.environ.get("MALLOC_ARENA_MAX", HEAPS)))
         with line.makefile("rb") as sent:
             environment = json.loads(sent.readline())

@@ -1,6 +1,8 @@
 """What Beam's local runner knows of a worker process: how to start one, and what to do when one dies.
 
-Beam's own for subprocesses waits for ever for what a dead worker owes; this one ends the run.
+Beam's own for subprocesses waits for ever for what a dead worker owes; this one ends the run. And Beam tells a worker
+to end over a connection that the worker may not have made yet, and then waits for it; here one that does not end is
+ended.
 """
 
 from __future__ import annotations
@@ -14,7 +16,11 @@ import weakref
 from typing import Any, ClassVar
 
 from apache_beam.portability.api import endpoints_pb2
-from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    BeamFnControlServicer,
+    GrpcWorkerHandler,
+    WorkerHandler,
+)
 from apache_beam.transforms.environments import Environment
 from google.protobuf import json_format, text_format
 
@@ -22,8 +28,12 @@ from pipelines.local import fork_server
 
 URN = "dalle-pipelines:env:local_worker:v1"
 
+DIED = "a worker process died, as it does when memory runs out: fewer processes need less"
+
 _AGAIN = 0.1
 """Seconds between telling the runner of a death, which may ask for more in the meantime."""
+_GOODBYE = 10.0
+"""Seconds that a worker has to end once the runner has no more to do; it has finished its units by then."""
 
 
 @Environment.register_urn(URN, None)
@@ -77,14 +87,20 @@ class LocalWorker(GrpcWorkerHandler):
         self._watching.join()
 
     def close(self) -> None:
-        """Let it end when it has done what it is at."""
+        """Let it end, or end it."""
         self._closed.set()
+        if self.control_conn._state == BeamFnControlServicer.UNSTARTED_STATE:
+            self._process.kill()  # Beam tells only those that have connected
+        goodbye = threading.Timer(_GOODBYE, self._process.kill)
+        goodbye.daemon = True
+        goodbye.start()
         super().close()
+        goodbye.cancel()
 
     def _watch(self) -> None:
         if self._process.ends_well():
             return
-        died = RuntimeError("a worker process died, as it does when memory runs out: fewer processes need less")
+        died = RuntimeError(DIED)
         while not self._closed.wait(_AGAIN):
             with self._lock:
                 colleagues = [each for each in self._all if each._grpc_server is self._grpc_server]

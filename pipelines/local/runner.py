@@ -10,6 +10,12 @@ from typing import Any
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 
+def has_workers(flags: list[str], processes: int) -> bool:
+    """Whether the runner of these flags has worker processes of ours."""
+    named = any(flag.startswith(("--direct_running_mode", "--direct_num_workers")) for flag in flags)
+    return processes > 1 and not named
+
+
 def runner(options: PipelineOptions, flags: list[str], processes: int) -> Any:
     """A runner with so many worker processes; with one it works in this process.
 
@@ -25,7 +31,7 @@ def runner(options: PipelineOptions, flags: list[str], processes: int) -> Any:
     from pipelines.local.handler import LocalWorkers
 
     environment = None
-    if processes > 1 and not any(flag.startswith(("--direct_running_mode", "--direct_num_workers")) for flag in flags):
+    if has_workers(flags, processes):
         options.view_as(DirectOptions).direct_num_workers = processes
         environment = LocalWorkers()
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())

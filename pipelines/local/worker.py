@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from schemas.commands.processes import ignore_stops
+
 _LOOK_EVERY = 0.2
 
 
@@ -39,6 +41,7 @@ def _end_when(is_over: Callable[[float], bool]) -> None:
 def main() -> None:
     """Run as a command of its own, which ends with its parent."""
     parent = os.getppid()
+    ignore_stops()
 
     def is_over(seconds: float) -> bool:
         time.sleep(seconds)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from pipelines.running.finishing import finish, tidy
+from pipelines.running.finishing import JobFailed, finish, tidy
 from pipelines.running.output import Decision, IncrementalMode, begin, decide, forget_what_is_done, output_of
 from pipelines.running.recipe import Recipe
 from pipelines.running.unit import Unit
-from schemas.folder import Folder
+from schemas.exit_codes import NOTHING_KEPT, OK
+from schemas.folder import ROOMS, Folder
 from schemas.lock import only_run
-from schemas.manifest import Counts, Marker
+from schemas.manifest import MANIFEST, Counts, Marker, read_manifest
 from schemas.opening import settle
+
+_WITH_ROWS = ("pairs", "examples")
+"""Tables of datasets in which something should have been kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +54,18 @@ def output_folder(url: str) -> Iterator[Folder]:
         OSError: if it cannot be made or written to.
     """
     folder = Folder(url)
+    was_there = not folder.is_local or os.path.exists(folder.root)
     folder.make()
-    with only_run(folder) as folder:
-        folder = settle(folder)
-        forget_what_is_done(folder)
-        folder.sweep()
-        yield folder
+    try:
+        with only_run(folder) as folder:
+            folder = settle(folder)
+            forget_what_is_done(folder)
+            folder.sweep()
+            yield folder
+    finally:
+        if not was_there:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder.root)  # if nothing was written to it
 
 
 def make_dataset(
@@ -88,6 +100,40 @@ def make_dataset(
     output = output_of(folder, decision)
     steps = prepare(output, decision)
     begin(output, recipe, decision)
-    learnt = steps.do() or {}
+    try:
+        learnt = steps.do() or {}
+    except ValueError as error:  # of data that turned out to be damaged: from here on something was written
+        raise JobFailed(str(error)) from error
     whole = replace(recipe, options={**recipe.options, **learnt})
     return Made(*finish(output, whole, steps.units, before=decision.extends))
+
+
+def exit_code(folder: Folder, made: Made) -> int:
+    """What a job that leaves a dataset ends with: whatever happened on the way, the manifest is on storage.
+
+    Raises:
+        JobFailed: if it is not.
+    """
+    try:
+        there = read_manifest(folder)
+    except (ValueError, OSError) as error:
+        raise JobFailed(f"{error}; the same command goes on from there") from error
+    if made.counts != Counts.of_json(there["counts"]):
+        raise JobFailed(f"{folder.path(MANIFEST)}: is not the one that this run wrote; run the same command again")
+    return NOTHING_KEPT if not made.counts.kept and there["table"] in _WITH_ROWS else OK
+
+
+def check_apart(made_from: Folder, output: Folder) -> None:
+    """Check that a job does not write into the dataset that it reads, however the two are spelled.
+
+    Raises:
+        ValueError: if it would.
+    """
+    if not (made_from.is_local and output.is_local):
+        same, inside = made_from.root == output.root and made_from.fs == output.fs, False
+    else:
+        source, target = Path(made_from.root).resolve(), Path(output.root).resolve()
+        same, inside = source == target, any(source.is_relative_to(target / room) for room in ROOMS)
+    if same or inside:
+        what = "is the input" if same else "has the input in a room of its own"
+        raise ValueError(f"{output}: {what}; give another --output_folder")

@@ -16,6 +16,7 @@ import apache_beam as beam
 
 from pipelines.running.done_units import is_done
 from pipelines.running.unit import Unit
+from schemas.commands.printing import printable
 from schemas.folder import Folder, Staging
 from schemas.lock import only_worker
 from schemas.manifest import Counts, Marker, marker_name
@@ -80,7 +81,8 @@ class DoUnit(beam.DoFn):
             self._do(unit)
         except Exception as error:  # noqa: BLE001  the border of the unit: others go on, the driver tells of this one
             with contextlib.suppress(OSError):  # on a full disk there is no room for a note either
-                self._folder.write(note, (one_line(error) + "\n\n" + traceback.format_exc()).encode())
+                said = one_line(error) + "\n\n" + traceback.format_exc()
+                self._folder.write(note, printable(said, keep="\n").encode())
             return False
         finally:
             _forget(self._folder, unit.shard)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +15,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from pipelines import local
+from pipelines.running.causes import cause_of
 from pipelines.running.do_unit import DoUnit, Work
 from pipelines.running.done_units import undone
 from pipelines.running.finishing import JobFailed
@@ -101,14 +104,40 @@ def _pipeline(engine: Engine, units: int) -> Iterator[beam.Pipeline]:
     """A Beam pipeline that runs when the block ends: in processes of this machine unless a runner is named."""
     options = PipelineOptions(engine.flags)
     runner: Any = options.view_as(StandardOptions).runner
-    if runner is None or runner.rpartition(".")[2] in _LOCAL:
-        runner = local.runner(options, engine.flags, engine.processes_for(units))
+    is_local = runner is None or runner.rpartition(".")[2] in _LOCAL
+    run_in = _in_this_thread
+    if is_local:
+        processes = engine.processes_for(units)
+        runner = local.runner(options, engine.flags, processes)
+        run_in = _in_a_thread if local.has_workers(engine.flags, processes) else _in_this_thread
     p = beam.Pipeline(runner, options=options)
     yield p
     try:
-        p.run().wait_until_finish()
-    except RuntimeError as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        run_in(lambda: p.run().wait_until_finish())
+    except (RuntimeError, OSError, ValueError) as error:  # what units raise, their own border aside, comes as any
         raise JobFailed(
-            f"the runner gave up ({first[:300]}); finished shards are safe, the same command goes on from there"
+            f"the runner gave up ({cause_of(error)}); finished shards are safe, the same command goes on from there"
         ) from error
+
+
+def _in_this_thread(work: Callable[[], Any]) -> None:
+    work()
+
+
+def _in_a_thread(work: Callable[[], Any]) -> None:
+    """Do it in a thread of its own, and wait for that in a way that a signal ends at once.
+
+    Beam's runner waits for its threads, which wait for workers; a command that is asked to end kills its workers and
+    waits for nobody.
+    """
+    ended = Future[None]()
+
+    def run() -> None:
+        try:
+            work()
+            ended.set_result(None)
+        except BaseException as error:  # noqa: BLE001  it is raised again, by who waits
+            ended.set_exception(error)
+
+    threading.Thread(target=run, name="pipeline", daemon=True).start()
+    ended.result()

@@ -12,6 +12,7 @@ from pipelines.running.first_tar import without_empty_first_tars
 from pipelines.running.recipe import Recipe, merged_versions
 from pipelines.running.unit import Unit
 from schemas.claim import TakenOver
+from schemas.commands.ending import CommandFailed
 from schemas.draft import NEXT, Draft
 from schemas.folder import RECIPE, Folder
 from schemas.journal import put_in_place, put_last
@@ -19,7 +20,7 @@ from schemas.lock import LOCKS
 from schemas.manifest import MANIFEST, Counts, Marker, manifest
 
 
-class JobFailed(RuntimeError):
+class JobFailed(CommandFailed):
     """The job could not be done to its end; what it says is for the user."""
 
 

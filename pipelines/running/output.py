@@ -13,7 +13,7 @@ from pipelines.running.unit import PLAN, Unit
 from schemas.draft import Draft
 from schemas.folder import RECIPE, Folder, is_work
 from schemas.lock import LOCKS
-from schemas.manifest import MANIFEST, Counts, fingerprint, marker_name, read_manifest
+from schemas.manifest import MANIFEST, Counts, fingerprint, marker_name, read_manifest, read_recipe
 from schemas.reasons import REASONS
 
 IncrementalMode = Literal["incremental", "overwrite", "extend", "retry"]
@@ -58,7 +58,7 @@ def previous_run(folder: Folder) -> PreviousRun:
     """What the runs before this one left; writes nothing."""
     names = folder.names()
     previous = PreviousRun(
-        unfinished=folder.read_json(RECIPE) if RECIPE in names else None,
+        unfinished=read_recipe(folder) if RECIPE in names else None,
         manifest=read_manifest(folder) if MANIFEST in names else None,
     )
     if previous.recipe:

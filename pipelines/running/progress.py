@@ -13,17 +13,19 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from pipelines.running.console import console
 from pipelines.running.do_unit import PROGRESS
 from pipelines.running.unit import Unit
+from schemas.commands.printing import trusted
 from schemas.folder import Folder
 from schemas.manifest import Counts, Marker, marker_name
 
 _LOOK_EVERY = 0.5
 _LOOK_EVERY_REMOTELY = 10.0
 _LINE_EVERY = 10.0
+_GOODBYE = 2.0
 
 
 @contextlib.contextmanager
@@ -31,14 +33,14 @@ def progress(folder: Folder, todo: Sequence[Unit], what: str) -> Iterator[None]:
     """Show progress on these units while the block runs."""
     watch = _Watch(folder, todo)
     ended = threading.Event()
-    show = _bar if sys.stderr.isatty() else _lines
+    show = _bar if trusted(sys.stderr).isatty() else _lines
     thread = threading.Thread(target=show, args=(watch, what, ended), name="progress", daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(_GOODBYE)  # it may be asking a store that does not answer
 
 
 class _Watch:
@@ -92,7 +94,7 @@ def _bar(watch: _Watch, what: str, ended: threading.Event) -> None:
         TextColumn("{task.percentage:>3.0f} %  " + counts + "  {task.fields[rate]:,.0f} rows/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console(stderr=True)) as bars:
         task = bars.add_task(what, total=watch.rows, kept=0, refused=0, failed=0, rate=0.0)
         begun = time.monotonic()
         while not ended.wait(watch.every):

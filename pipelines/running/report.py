@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.running.console import console as printable_console
 from schemas.manifest import Counts
 from schemas.matches import WITHIN
 from schemas.pairs import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, REFUSED, REMOVED
@@ -24,7 +25,7 @@ _WORTH_A_WORD = 0.01
 
 def print_report(title: str, counts: Counts, facts: Mapping[str, Any], console: Console | None = None) -> None:
     """Print rows, kept, refused and failed by reason, then further facts (rate, bytes, where to look)."""
-    console = _wide(console)
+    console = console or printable_console()
     console.print(_fates(title, counts))
     for name, value in facts.items():
         console.print(f"  {name}: {value}", markup=False, soft_wrap=True)
@@ -62,7 +63,7 @@ def _fates(title: str, counts: Counts) -> Table:
 
 def print_failures(counts: Counts, worst: Counter[tuple[str, str]], console: Console | None = None) -> None:
     """Print which hosts failed most and why, and what can be done about the commonest reasons."""
-    console = _wide(console)
+    console = console or printable_console()
     by_host: dict[str, Counter[str]] = {}
     for (host, reason), n in worst.items():
         by_host.setdefault(host, Counter())[reason] += n
@@ -84,12 +85,6 @@ def print_failures(counts: Counts, worst: Counter[tuple[str, str]], console: Con
     for _, reason in sorted(common, key=lambda entry: (-entry[0], entry[1])):
         if reason in REASONS and REASONS[reason].advice:
             console.print(f"  {reason}: {REASONS[reason].advice}", markup=False, soft_wrap=True)
-
-
-def _wide(console: Console | None) -> Console:
-    """The console, or the terminal; 110 columns wide where the output is no terminal."""
-    console = console or Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=110)
 
 
 def human_bytes(size: float) -> str:

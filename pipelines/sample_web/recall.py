@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.running.console import console as printable_console
 from pipelines.sample_web.making import SampleWeb
 from schemas.folder import Folder
 from schemas.manifest import read_manifest
@@ -40,9 +41,7 @@ def recall(web: SampleWeb, pairs: Folder, clean: Folder) -> dict[str, tuple[int,
 
 def print_recall(web: SampleWeb, pairs: Folder, clean: Folder, console: Console | None = None) -> None:
     """Print it as a table, with the sum."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=110)
+    console = console or printable_console()
     table = Table(
         title="copies of validation pictures, by edit", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
     )

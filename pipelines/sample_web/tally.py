@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dalle.pictures.images import decode
+from pipelines.running.console import console as printable_console
 from pipelines.sample_web.making import SampleWeb
 from pipelines.sample_web.pictures import thumbnail, thumbnail_distance
 from pipelines.sample_web.troubles import TROUBLES, Trouble
@@ -54,9 +55,7 @@ def tally(web: SampleWeb, pairs: Folder) -> dict[str, tuple[int, Counter[str]]]:
 
 def print_tally(web: SampleWeb, pairs: Folder, console: Console | None = None) -> None:
     """Print the tally as a table."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=110)
+    console = console or printable_console()
     table = Table(title="planted in the sample web", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column, justify in (("what", "left"), ("planted", "right"), ("caught", "right"), ("how", "left")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]

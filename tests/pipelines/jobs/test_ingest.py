@@ -132,7 +132,7 @@ def test_stopped_by_terminate(links: Path, coco_web: Web, whole: dict, tmp_path:
         job.until_a_unit_is_done(out)
         job.process.terminate()
         ended = job.ended(timeout=20)
-    assert 130 == ended.returncode
+    assert 143 == ended.returncode
     assert "stopped; what is finished is safe" in ended.stderr
     assert "Traceback" not in ended.stderr
     with pytest.raises(ProcessLookupError):

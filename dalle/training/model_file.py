@@ -1,0 +1,142 @@
+"""The weights of a network on disk, checked before anything is built of them: whoever loads a model loads it here.
+
+A model is one safetensors file with the sizes of its network as JSON in the metadata. It may be cut, another program's,
+or made to harm: what is read is a regular file whose sizes are of their types and within their bounds, whose tensors
+have the names and shapes of the network of these sizes, and hold numbers and nothing but numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+
+import safetensors
+import torch
+from torch import Tensor, nn
+
+from schemas.regular_file import check_regular
+
+ConfigT = TypeVar("ConfigT")
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
+_LARGEST = 1 << 24
+"""Of any size of a network."""
+_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class ModelKind(Generic[ConfigT, NetworkT]):
+    """What a file of weights is of."""
+
+    what: str
+    """What it should be, such as "a dVAE that dalle.dvae.save wrote"."""
+    config_type: type[ConfigT]
+    """A dataclass, the sizes of the network; they stand as JSON under `config` in the metadata."""
+    make: Callable[[ConfigT], NetworkT]
+    """Makes the network, with any weights."""
+    blocks: Callable[[ConfigT], int]
+    """How many parts of a network of these sizes have weights of their own, at least."""
+
+
+def load_network(path: str | Path, kind: ModelKind[ConfigT, NetworkT]) -> NetworkT:
+    """The network of a file, in single precision, for use.
+
+    Raises:
+        ValueError: if it is anything else, in a sentence that says what was found.
+        OSError: if it is not there, or cannot be read.
+    """
+    check_regular(path)
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            config = _config(kind.config_type, file.metadata())
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            _check_shapes(shapes, _expected_shapes(kind, config, len(shapes)))
+            tensors = {name: file.get_tensor(name) for name in shapes}
+    except (safetensors.SafetensorError, _Misfit) as error:
+        reason = str(error) if isinstance(error, _Misfit) else f"SafetensorError: {error}"
+        raise ValueError(f"{path}: is not {kind.what} ({' '.join(reason.split())})") from None
+    if fault := fault_of_numbers(tensors):
+        raise ValueError(f"{path}: {fault}; it is of no use, take one that a training finished")
+    network = kind.make(config)
+    network.load_state_dict({name: value.float() for name, value in tensors.items()})
+    return network.eval()
+
+
+class _Misfit(ValueError):
+    """What is in the file is not what is expected."""
+
+
+def fault_of_numbers(tensors: Mapping[str, Tensor]) -> str:
+    """What is wrong with the numbers of some weights: of another kind, infinite or none; nothing if all is well."""
+    for name, value in tensors.items():
+        if not value.is_floating_point():
+            return f"its weights {name} are {str(value.dtype).removeprefix('torch.')}, expected floating point numbers"
+    spoilt = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    return (
+        f"{len(spoilt)} of its {len(tensors)} tensors hold NaN or infinity, the first is {spoilt[0]}" if spoilt else ""
+    )
+
+
+def _expected_shapes(kind: ModelKind[ConfigT, NetworkT], config: ConfigT, tensors: int) -> dict[str, tuple[int, ...]]:
+    """Of the network of these sizes, which is made where it takes no memory, and not at all if it has more parts."""
+    if (blocks := kind.blocks(config)) > tensors:
+        raise _Misfit(f"its sizes are those of {blocks:,} blocks, and it has {tensors:,} tensors")
+    try:
+        with torch.device("meta"):
+            return {name: tuple(value.shape) for name, value in kind.make(config).state_dict().items()}
+    except (RuntimeError, OverflowError) as error:
+        raise _Misfit(f"there is no network of these sizes: {error}") from None
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    for name, shape in expected.items():
+        if name not in shapes:
+            raise _Misfit(f"has no weights {name}")
+        if shapes[name] != shape:
+            raise _Misfit(f"its weights {name} are {list(shapes[name])}, expected {list(shape)}")
+    if strangers := sorted(set(shapes) - set(expected)):
+        raise _Misfit(f"has weights {strangers[0][:_SHOWN]}, which the network has not")
+
+
+def _config(config_type: type[ConfigT], metadata: Mapping[str, str] | None) -> ConfigT:
+    """The sizes that stand in a file's metadata."""
+    if metadata is None or "config" not in metadata:
+        raise _Misfit("has no config in its metadata")
+    try:
+        value = json.loads(metadata["config"])
+    except (ValueError, RecursionError) as error:
+        raise _Misfit(f"the config in its metadata is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise _Misfit("the config in its metadata is not an object")
+    try:
+        return config_of(config_type, value)
+    except ValueError as error:
+        raise _Misfit(f"the config in its metadata: {error}") from None
+
+
+def config_of(config_type: type[ConfigT], value: Mapping[str, Any]) -> ConfigT:
+    """A dataclass of numbers and tuples of numbers from JSON.
+
+    Raises:
+        ValueError: naming the first field that is missing, not expected, of another type, or too large.
+    """
+    assert is_dataclass(config_type)
+    types = get_type_hints(config_type)
+    names = [field.name for field in fields(config_type)]
+    for name in (*names, *value):
+        if name not in value or name not in names:
+            raise ValueError(f"{name[:_SHOWN]} {'is missing' if name in names else 'is not one of its sizes'}")
+    return config_type(**{name: _number(name, value[name], types[name]) for name in names})
+
+
+def _number(name: str, value: Any, kind: Any) -> Any:
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list) or len(value) > _SHOWN:
+            raise ValueError(f"{name} is {repr(value)[:_SHOWN]}, expected a few numbers")
+        return tuple(_number(name, each, get_args(kind)[0]) for each in value)
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)) or not value <= _LARGEST:
+        raise ValueError(f"{name} is {repr(value)[:_SHOWN]}, expected a number of at most {_LARGEST:,}")
+    return kind(value)
