@@ -22,9 +22,11 @@ import sys
 import time
 from collections.abc import Sequence
 
+from dalle.sandbox import fork_ahead
 from pipelines.fetching.open_files import shortage
 from pipelines.forecast.planning import plan
 from pipelines.lists.slices import ShardNumbers, make_plan
+from pipelines.local.fork_server import at_beginning
 from pipelines.running.command import Command, run
 from pipelines.running.dataset import Made, Steps, exit_code, make_dataset, output_folder
 from pipelines.running.do_units import Engine, Step, do_units
@@ -107,7 +109,8 @@ def _say_what_is_short(options: IngestOptions) -> None:
 
 
 def _share(options: IngestOptions) -> None:
-    """What forked workers have from the command: the models that tell languages."""
+    """What forked workers have from the command: the models that tell languages, and each a place to decode in."""
+    at_beginning.append(fork_ahead)
     if options.processes_count != 1:
         load_models(options.filtering.thresholds())
 

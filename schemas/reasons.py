@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from schemas.pairs import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, REFUSED
 
+UNEXPECTED = "unexpected"
+"""The reason for whatever a row's own data raise."""
+
 STATUS_OF_STAGE = {
     "read": FAILED_TO_DOWNLOAD,
     "caption": REFUSED,
@@ -26,11 +29,18 @@ class Reason:
     """What a user can do about it."""
     transient: bool = False
     """Whether the same link may well work later: these are retried, and `--incremental_mode retry` asks again."""
+    anywhere: bool = False
+    """Whether every stage may give a row up for it; `stage` is then where it is likeliest."""
 
     @property
     def status(self) -> str:
         """The ledger's `status` of a row given up for this reason."""
         return STATUS_OF_STAGE[self.stage]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Where rows may be given up for it."""
+        return tuple(STATUS_OF_STAGE) if self.anywhere else (self.stage,)
 
 
 REASONS = {
@@ -122,14 +132,36 @@ REASONS = {
     "not-an-image": Reason("decode", "the bytes are no picture of a known format"),
     "truncated": Reason("decode", "the picture ends too early"),
     "corrupt": Reason("decode", "the picture's data contradict themselves"),
-    "unsupported": Reason("decode", "a kind of file that readers show differently"),
+    "unsupported": Reason("decode", "a kind of picture that is not read, or that readers show differently"),
     "too-many-pixels": Reason(
         "decode", "more pixels than the cap; refused before it is decoded", "--max_pixels sets the cap"
     ),
+    "decoder-crashed": Reason(
+        "decode",
+        "the decoder ends at it, at a second attempt as well",
+        "damaged or hostile files; others are not touched",
+    ),
+    "decoder-memory": Reason(
+        "decode",
+        "it would take more memory than a picture may",
+        "a picture may take 7.5 bytes for each of --max_pixels, but no less than 256 MB",
+    ),
+    "decoder-time": Reason("decode", "it takes more processor time than a picture may"),
     "too-small": Reason("image", "the short side is too short"),
     "too-big": Reason("image", "more pixels than wanted"),
     "aspect-ratio": Reason(
         "image", "a square crop would cut off most of the picture", "--max_aspect_ratio sets the limit"
+    ),
+    "too-long": Reason(
+        "image",
+        "resized it would have a longer side than its format can have, or more pixels than the cap",
+        "--max_aspect_ratio refuses such shapes sooner; --resize_mode keep_ratio_largest or center_crop can store them",
+    ),
+    UNEXPECTED: Reason(
+        "decode",
+        "something that was not foreseen; the ledger's error_message says what",
+        "please report it, with the row's line of the ledger",
+        anywhere=True,
     ),
 }
 
@@ -141,17 +173,20 @@ class NotKept:
     reason: str
     message: str | None = None
     """A sentence with what was found, for the ledger's `error_message`."""
+    stage: str | None = None
+    """Where, if the reason's own stage does not say it."""
 
     def __post_init__(self) -> None:
         """A word that is not in the table is a mistake of the programmer's."""
         assert self.reason in REASONS, self.reason
+        assert self.stage is None or self.stage in REASONS[self.reason].stages, (self.reason, self.stage)
 
     def columns(self) -> dict[str, str | None]:
         """The four ledger columns that tell a row's fate."""
-        reason = REASONS[self.reason]
+        stage = self.stage or REASONS[self.reason].stage
         return {
-            "status": reason.status,
-            "stage": reason.stage,
+            "status": STATUS_OF_STAGE[stage],
+            "stage": stage,
             "reason": self.reason,
             "error_message": self.message,
         }

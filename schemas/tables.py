@@ -24,7 +24,8 @@ def reasons_table() -> str:
     lines = ["| stage | reason | what it means |", "|---|---|---|"]
     for word, reason in REASONS.items():
         again = " ↻" if reason.transient else ""
-        lines.append(f"| {reason.stage} | `{word}`{again} | {reason.meaning} |")
+        stage = "any" if reason.anywhere else reason.stage
+        lines.append(f"| {stage} | `{word}`{again} | {reason.meaning} |")
     return "\n".join(lines)
 
 

@@ -27,7 +27,7 @@ HOUSE = {
         dvae prior detectors evaluation
         training reading
         flags pictures text
-        scenes
+        scenes sandbox
     """,
     "schemas": "",
 }

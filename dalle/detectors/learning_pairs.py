@@ -14,7 +14,8 @@ import numpy as np
 from dalle import scenes
 from dalle.detectors.thumbnails import thumbnail
 from dalle.pictures import drawn_textures, edits, overlays
-from dalle.pictures.folders import picture_files, read_picture
+from dalle.pictures import folders as picture_folders
+from dalle.pictures.folders import picture_files
 from dalle.pictures.pixels import Pixels
 
 Ranged = tuple[Callable, float, float]
@@ -115,7 +116,7 @@ def read_pictures(
         raise ValueError(
             f"--hold_out_every {hold_out_every} leaves no photograph to learn from; expected 0, or 2 and more"
         )
-    photos = [_shrunk(read_picture(file), side) for file in files]
+    photos = [_shrunk(pixels, side) for pixels in picture_folders.read_pictures(files)]
     return LearningPictures(photos=photos, drawn=[_drawn(side, seed, index) for index in range(drawn)], side=side)
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from dalle.dvae.network import DVAE
 from dalle.pictures.augment import cut, draw_crops
-from dalle.pictures.folders import picture_files, read_picture
+from dalle.pictures.folders import picture_files, read_pictures
+from dalle.pictures.pixels import Pixels
 
 LOOKED_AT = 64
 """Pictures that are measured on; eight of them are shown."""
@@ -49,11 +50,10 @@ def validation_pictures(folder: Path, side: int) -> Tensor:
     files = picture_files(folder)[:LOOKED_AT]
     if not files:
         raise ValueError(f"--validation_images {folder}: holds no pictures; name a folder that does, or leave it out")
-    return torch.from_numpy(np.stack([_centre(file, side) for file in files])).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.stack([_centre(pixels, side) for pixels in read_pictures(files)])).permute(0, 3, 1, 2)
 
 
-def _centre(file: Path, side: int) -> np.ndarray:
-    pixels = read_picture(file)
+def _centre(pixels: Pixels, side: int) -> np.ndarray:
     height, width, _ = pixels.shape
     (crop,) = draw_crops(height, width, 1, np.random.default_rng(0), side)
     return cut(pixels, crop, side)

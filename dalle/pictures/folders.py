@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dalle.pictures import images
+from dalle.pictures.apart import decode_apart
+from dalle.pictures.faults import UndecodableImage
 from dalle.pictures.pixels import Pixels
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
@@ -42,21 +44,31 @@ def picture_names(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: name.split("/"))
 
 
-def read_picture(file: Path) -> Pixels:
-    """The pixels of a picture's file, [H, W, 3].
+def read_pictures(files: Iterable[Path]) -> Iterator[Pixels]:
+    """The pixels of pictures' files, each [H, W, 3], in their order, decoded in a process of their own.
 
     Raises:
-        ValueError: naming the file, if it cannot be read or decoded.
+        ValueError: naming the file, if one cannot be read or decoded.
     """
+    for file, pixels in decode_apart((file, _bytes_of(file)) for file in files):
+        if isinstance(pixels, UndecodableImage):
+            raise ValueError(
+                f"{file}: cannot be decoded as a picture ({pixels}); put a whole one there, or take it out of the "
+                "folder and begin anew"
+            )
+        yield pixels
+
+
+def read_picture(file: Path) -> Pixels:
+    """The pixels of one."""
+    return next(read_pictures([file]))
+
+
+def _bytes_of(file: Path) -> bytes:
     try:
         if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
             raise ValueError(f"{file}: is no plain file; take it out of the folder and begin anew")
-        return images.decode(file.read_bytes())
-    except images.UndecodableImage as error:
-        raise ValueError(
-            f"{file}: cannot be decoded as a picture ({error}); put a whole one there, or take it out of the folder "
-            "and begin anew"
-        ) from None
+        return file.read_bytes()
     except OSError as error:
         raise ValueError(
             f"{file}: cannot be read ({error.strerror}); give it back, or take it out of the folder and begin anew"

@@ -18,7 +18,7 @@ import numpy as np
 from dalle import scenes
 from dalle.pictures import drawn_textures
 from dalle.pictures.augment import dvae_view
-from dalle.pictures.folders import picture_names, read_picture
+from dalle.pictures.folders import picture_names, read_pictures
 from dalle.pictures.pixels import Pixels
 from dalle.reading.epoch_order import Piece, draws
 
@@ -94,10 +94,11 @@ class PictureFolders:
         ids = examples[index]
         seeds = draws(seed, epoch, ids, _VIEW)
         pictures = []
+        of_files = read_pictures(self._path(number) for number in ids.tolist() if number < self._files)
         for number, own_seed in zip(ids.tolist(), seeds.tolist(), strict=True):
             rng = np.random.default_rng(own_seed)
             if number < self._files:
-                pixels = read_picture(self._path(number))
+                pixels = next(of_files)
             else:
                 pixels = draw_picture(max(16, round(1.5 * self._resolution)), rng)
             pictures.append(dvae_view(pixels, rng, self._resolution))

@@ -15,7 +15,7 @@ from schemas.folder import Folder
 from schemas.manifest import Counts
 from schemas.pair_shards import PICTURES, sample_json
 from schemas.pairs import LEDGER, REMOVED, STATUSES, SUCCESS, uid
-from schemas.reasons import REASONS
+from schemas.reasons import REASONS, STATUS_OF_STAGE
 from schemas.shards import index_digits, read_parquet, read_tar, sample_key
 
 
@@ -77,7 +77,7 @@ def _audit_row(row: Mapping[str, Any], key: str) -> Iterator[str]:
             yield f"is kept but has the reason {row['reason']}"
     elif row["status"] != REMOVED:
         reason = REASONS.get(row["reason"])
-        if reason is None or (row["stage"], row["status"]) != (reason.stage, reason.status):
+        if reason is None or row["stage"] not in reason.stages or row["status"] != STATUS_OF_STAGE[row["stage"]]:
             yield f"status {row['status']}, stage {row['stage']} and reason {row['reason']} do not belong together"
     if row["uid"] != uid(row["url"] or "", row["caption"]):
         yield "uid is not that of its url and caption"

@@ -76,7 +76,7 @@ class EmbedReferences:
         chosen = detector(self.detector)
         named = ((f"reference {reference.file}", reference.read()) for reference in references)
         with one_thread():
-            vectors = embed(chosen, _noted(named, note), chosen.views)
+            vectors = embed(chosen, _noted(named, note), chosen.views, foreign=True)
         return _write(staging, unit, vectors)
 
 

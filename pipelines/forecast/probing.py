@@ -114,7 +114,7 @@ def probe(drawn: DrawnRows, journey: Journey) -> Probed:
     journey.prepare()
     table = parse_columns(drawn.table, narrowest_types(drawn.table))
     n = table.num_rows
-    fetched, in_flight, busy, stored, in_tar = (np.zeros(n) for _ in range(5))
+    fetched, in_flight, busy, decoding, stored, in_tar = (np.zeros(n) for _ in range(6))
     begun, spent = time.monotonic(), time.process_time()
     digits = index_digits(journey.rows_per_shard)
     records = []
@@ -126,16 +126,19 @@ def probe(drawn: DrawnRows, journey: Journey) -> Probed:
     clock = time.thread_time if journey.local_folder is None else time.monotonic
     sink, before = _Sink(), clock()
     with _codecs_silenced():
-        for record, size, seconds in journey.fates(records, cast("Any", sink)):
-            index = record.index
+        for fate in journey.fates(records, cast("Any", sink)):
+            index = fate.record.index
             busy[index] += clock() - before
             before = clock()
-            fetched[index], in_flight[index] = size, seconds
+            decoding[index] = fate.decoding
+            fetched[index], in_flight[index] = fate.fetched, fate.in_flight
             stored[index] = sink.take()
             if stored[index]:
-                in_tar[index] = _in_tar(record, int(stored[index]))
+                in_tar[index] = _in_tar(fate.record, int(stored[index]))
     spent = time.process_time() - spent
     if journey.local_folder is None:
+        busy += decoding
+        spent += float(decoding.sum())
         busy += max(0.0, spent - float(busy.sum())) / n  # of the thread that fetches, and what else a worker does
     return Probed(
         drawn=drawn,

@@ -35,8 +35,13 @@ Pictures are fetched by one thread and freed by another; with glibc's own number
 
 _M_ARENA_MAX = -8
 """glibc's number for `mallopt`."""
+_PR_SET_CHILD_SUBREAPER = 36
+"""Linux's number for `prctl`."""
 
 _WELL = b"1"
+
+at_beginning: list[Callable[[], None]] = []
+"""What a forked worker does first, while it has no threads; `share` may add to it."""
 
 _command: socket.socket | None = None
 """The command's end of what it tells its server by."""
@@ -90,6 +95,7 @@ def forking(share: Callable[[], None]) -> Iterator[None]:
         return
     importlib.import_module("apache_beam.runners.portability.fn_api_runner.fn_runner")  # now, once for all workers
     importlib.import_module("apache_beam.runners.worker.sdk_worker_main")
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # who loses its parent is ours to wait for, not the system's
     ours, theirs = socket.socketpair()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -157,6 +163,8 @@ def _work(line: socket.socket) -> NoReturn:
             environment = json.loads(sent.readline())
         os.environ.clear()
         os.environ.update(environment)
+        for begin in at_beginning:
+            begin()
         worker.work(is_over)
         line.sendall(_WELL)
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -15,10 +15,13 @@ from pipelines.running.console import console as printable_console
 from schemas.manifest import Counts
 from schemas.matches import WITHIN
 from schemas.pairs import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, REFUSED, REMOVED
-from schemas.reasons import REASONS, STATUS_OF_STAGE
+from schemas.reasons import REASONS, STATUS_OF_STAGE, UNEXPECTED
 
 _SHOWN = 8
 """Hosts that are shown."""
+_FEW = 0.001
+"""Share of all rows up to which those that fail unforeseen are no alarm."""
+_EXAMPLES = 3
 _WORTH_A_WORD = 0.01
 """Share of all rows from which a reason gets advice."""
 
@@ -59,6 +62,21 @@ def _fates(title: str, counts: Counts) -> Table:
             meaning = REASONS[reason].meaning if reason in REASONS else WITHIN.get(reason, "")
             add(f"  {stage}: {reason}", n, meaning)
     return table
+
+
+def print_unexpected(counts: Counts, examples: Sequence[str], console: Console | None = None) -> None:
+    """Print how many rows failed in a way that nobody foresaw, and how; to standard error if they are many."""
+    rows = sum(n for (_, reason), n in counts.reasons.items() if reason == UNEXPECTED)
+    if not rows:
+        return
+    many = rows > _FEW * counts.rows
+    console = console or Console(stderr=many, highlight=False)
+    loud = "more than one in a thousand; something is wrong with this program: " if many else ""
+    style = "bold red" if many else ""
+    message = f"{rows:,} of {counts.rows:,} rows failed in a way that nobody foresaw, {loud}the ledger has them as"
+    console.print(f"  {message} {UNEXPECTED}", style=style, markup=False, soft_wrap=True)
+    for text in sorted(set(examples))[:_EXAMPLES]:
+        console.print(f"    such as {text}", style=style, markup=False, soft_wrap=True)
 
 
 def print_failures(counts: Counts, worst: Counter[tuple[str, str]], console: Console | None = None) -> None:

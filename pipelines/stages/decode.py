@@ -7,9 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dalle.pictures.colour import from_channels
+from dalle.pictures.colour import to_srgb
 from dalle.pictures.images import MAX_PIXELS, Picture, UndecodableImage, open_picture
-from dalle.pictures.resize import EncodeFormat, ResizeMode, decoded_size_needed, encode, resize
+from dalle.pictures.resize import (
+    LONGEST_SIDE,
+    EncodeFormat,
+    ResizeMode,
+    decoded_size_needed,
+    encode,
+    memory_to_store,
+    resize,
+    resized_size,
+)
 from schemas.reasons import NotKept
 
 _EXTENSION = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
@@ -38,7 +47,8 @@ class PictureOptions:
     without its EXIF and colour profile."""
     max_pixels: int = MAX_PIXELS
     """Pixels that a fetched picture may have, width times height, 1 or more; one with more fails as too-many-pixels
-    before it is decoded."""
+    before it is decoded. Each pixel stands for 7.5 bytes of memory that a picture may take, 256 MB at least; one that
+    would take more fails as decoder-memory."""
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -50,6 +60,30 @@ class PictureOptions:
         for name in ("image_size", "max_pixels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} {getattr(self, name)}: expected 1 or more")
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """A size that no picture could be stored at."""
+        longest = LONGEST_SIDE[self.encode_format]
+        if self.resize_mode == "no" or self.resize_only_if_bigger:
+            return
+        if self.image_size > longest:
+            raise ValueError(f"--image_size {self.image_size}: {self.encode_format} holds sides up to {longest}")
+        if self.resize_mode != "keep_ratio_largest" and self.image_size**2 > self.most_stored:
+            raise ValueError(
+                f"--image_size {self.image_size}: stored pictures would have more pixels than {self.most_stored}; "
+                "--max_pixels allows more"
+            )
+
+    @property
+    def most_stored(self) -> int:
+        """Pixels that a stored picture may have; enlarged ones may have more than was fetched."""
+        return max(self.max_pixels, MAX_PIXELS)
+
+    def stored_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height that a picture of these is stored with."""
+        only = self.resize_only_if_bigger
+        return resized_size(width, height, self.image_size, self.resize_mode, only_if_bigger=only)
 
 
 @dataclass(frozen=True)
@@ -79,7 +113,7 @@ def to_stored(
             "original_height": picture.height,
             "exif": picture.exif_json() if options.extract_exif else None,
         }
-        if problem := refuse(picture.width, picture.height):
+        if problem := refuse(picture.width, picture.height) or unstorable(picture.width, picture.height, options):
             return Stored(columns=columns, problem=problem)
         stored, width, height = _stored(data, picture, options)
     except UndecodableImage as error:
@@ -88,12 +122,29 @@ def to_stored(
     return Stored(stored, columns)
 
 
+def unstorable(width: int, height: int, options: PictureOptions) -> NotKept | None:
+    """Why a picture of this size cannot be stored as it would be resized, if so."""
+    to, longest = options.stored_size(width, height), LONGEST_SIDE[options.encode_format]
+    what = f"{width} x {height} would be stored as {to[0]} x {to[1]}"
+    if max(to) > longest:
+        return NotKept("too-long", f"{what}, {options.encode_format} holds sides up to {longest}")
+    if to[0] * to[1] > options.most_stored:
+        return NotKept("too-long", f"{what}, more than {options.most_stored} pixels")
+    return None
+
+
 def _stored(data: bytes, picture: Picture, options: PictureOptions) -> tuple[bytes, int, int]:
     pixels, profile = picture.unconverted(decoded_size_needed(options.image_size, options.resize_mode))
+    size = (pixels.shape[1], pixels.shape[0])
+    source = (min(size),) * 2 if options.resize_mode == "center_crop" else size
+    needed = memory_to_store(source, options.stored_size(*size), options.encode_format)
+    picture.check_memory(pixels.nbytes + needed)
     resized = resize(pixels, options.image_size, options.resize_mode, only_if_bigger=options.resize_only_if_bigger)
     if profile:
-        resized = from_channels(resized, profile)
+        resized = to_srgb(resized, profile)
     height, width = resized.shape[:2]
+    if max(height, width) > LONGEST_SIDE[options.encode_format]:  # what was decoded smaller may be rounded otherwise
+        raise UndecodableImage("too-long", f"{width} x {height} pixels cannot be stored as {options.encode_format}")
     is_as_wanted = (height, width) == (picture.height, picture.width) and picture.is_plain
     if options.skip_reencode and is_as_wanted and _EXTENSION.get(picture.format) == options.encode_format:
         return data, width, height

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.lists.rows import path_inside
+from pipelines.running.row_border import at_row, is_the_machines, unexpected
 from schemas.reasons import NotKept
 
 
@@ -37,10 +38,14 @@ def open_local(
             problem = NotKept("unreadable", f"'{location}': {error.strerror or error}")
         except OSError as error:
             if not pictures.on_disk:  # an object store's failure says nothing of the picture: the unit fails
-                raise
+                raise at_row(error, location) from error
             problem = NotKept("unreadable", f"'{location}': {error.strerror or error}")
         except ValueError as error:
             problem = NotKept("bad-url", str(error))
+        except Exception as error:
+            if is_the_machines(error):
+                raise at_row(error, location) from error
+            problem = unexpected(f"{type(error).__name__}: {error}", "fetch")
         yield index, data, problem
 
 

@@ -17,18 +17,19 @@ from pipelines.lists.rows import ROWS, host_of
 from pipelines.lists.slices import read_slice
 from pipelines.running.do_unit import Done, Note
 from pipelines.running.unit import Unit
-from pipelines.stages.filter import filter_captions
+from pipelines.work.beginning import Beginning
 from pipelines.work.journey import Journey
-from pipelines.work.record import Record
+from pipelines.work.record import Record, ledger_of
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts
 from schemas.pair_shards import OutputFormat, extra_columns, read_ledger, read_pictures, write_pairs
 from schemas.pairs import ledger_schema
-from schemas.reasons import REASONS
-from schemas.shards import index_digits, sample_key
+from schemas.reasons import REASONS, UNEXPECTED
 
 _WORST = 100
 """Hosts with the most failures that a unit's marker names."""
+_EXAMPLES = 3
+"""Messages of failures that nobody foresaw, which it quotes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,33 +55,27 @@ class Collect:
         if self.journey.hashes.extra:
             extra = extra.append(pa.field(self.journey.hashes.extra, pa.string()))
         with tempfile.TemporaryFile() as spool:
-            shard = _Shard(unit.shard, self._records(unit, table), extra, spool)
-            return self._finish(shard, staging, note)
-
-    def _records(self, unit: Unit, table: pa.Table) -> list[Record]:
-        digits = index_digits(self.journey.rows_per_shard)
-        return [
-            Record.begin(
-                index,
-                sample_key(unit.shard, index, digits),
-                row,
-                filter_captions(row["captions"] or [], self.journey.limits),
-                self.not_saved,
+            beginning = Beginning(
+                shard=unit.shard,
+                rows_per_shard=self.journey.rows_per_shard,
+                limits=self.journey.limits,
+                not_saved=self.not_saved,
             )
-            for index, row in enumerate(table.to_pylist())
-        ]
+            shard = _Shard(unit.shard, beginning.records(table), extra, spool)
+            return self._finish(shard, staging, note)
 
     def _finish(self, shard: _Shard, staging: Staging, note: Note) -> Done:
         """Fetch what is open, then write the shard."""
         so_far, fetched = Counts(), 0
         failures: Counter[tuple[str, str]] = Counter()
-        for record, size, _ in self.journey.fates(shard.records, shard.spool):
+        for fate in self.journey.fates(shard.records, shard.spool):
+            record = fate.record
             so_far.statuses[record.status] += 1
-            fetched += size
+            fetched += fate.fetched
             if record.columns["stage"] == "fetch" and self.journey.local_folder is None:
                 failures[host_of(record.url), record.columns["reason"]] += 1
             note(so_far)
-        ledger = pa.Table.from_pylist([record.columns for record in shard.records], schema=ledger_schema(shard.extra))
+        ledger = ledger_of(shard.records, ledger_schema(shard.extra))
         write_pairs(
             staging,
             shard.name,
@@ -90,7 +85,9 @@ class Collect:
             output_format=self.output_format,
         )
         worst = [[host, reason, n] for (host, reason), n in failures.most_common(_WORST)]
-        return Done(Counts.of_ledger(ledger), {"bytes_fetched": fetched, "failures_by_host": worst})
+        odd = [r.columns["error_message"] for r in shard.records if r.columns["reason"] == UNEXPECTED][:_EXAMPLES]
+        facts = {"bytes_fetched": fetched, "failures_by_host": worst, "unexpected": odd}
+        return Done(Counts.of_ledger(ledger), facts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from pipelines.running.dataset import Made
-from pipelines.running.report import human_bytes, print_failures, print_report
+from pipelines.running.report import human_bytes, print_failures, print_report, print_unexpected
 from schemas.folder import Folder
 
 
@@ -23,6 +23,7 @@ def report(folder: Folder, made: Made, seconds: float) -> None:
             "bytes": f"{human_bytes(fetched)} fetched, {human_bytes(stored)} stored in {len(made.markers)} shards",
         }
     print_report("ingest", made.counts, facts)
+    print_unexpected(made.counts, [text for marker in made.markers for text in marker.run.get("unexpected", ())])
     worst: Counter[tuple[str, str]] = Counter()
     for marker in made.markers:
         for host, reason, n in marker.run.get("failures_by_host", ()):

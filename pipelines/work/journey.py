@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import IO, Self
 
+from dalle.sandbox import WorkersDie
 from pipelines.fetching.options import FetchOptions
-from pipelines.stages.decode import PictureOptions, to_stored
+from pipelines.running.row_border import row_border
+from pipelines.stages.decode import PictureOptions, Stored
 from pipelines.stages.fetch import fetch
 from pipelines.stages.fetch_img2dataset import fetch_img2dataset
-from pipelines.stages.filter import Thresholds, image_problem, load_models
+from pipelines.stages.filter import Thresholds, load_models
 from pipelines.stages.open_local import open_local
 from pipelines.stages.verify_hash import HashOptions
+from pipelines.work.decoding import Decoding
 from pipelines.work.ingest_options import IngestOptions
 from pipelines.work.record import Record
 from schemas.reasons import NotKept
+
+
+@dataclass(frozen=True)
+class Fate:
+    """Of a row, when it is known."""
+
+    record: Record
+    fetched: int = 0
+    """Bytes."""
+    in_flight: float = 0.0
+    """Seconds that its link took."""
+    decoding: float = 0.0
+    """Seconds of the processor's time that its picture took in the decoding process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,30 +63,38 @@ class Journey:
         """Load what tells languages."""
         load_models(self.limits)
 
-    def fates(self, records: list[Record], spool: IO[bytes]) -> Iterator[tuple[Record, int, float]]:
-        """Every row once, when its fate is known, with the bytes and the seconds that its link took.
+    def fates(self, records: list[Record], spool: IO[bytes]) -> Iterator[Fate]:
+        """Every row once, when its fate is known. While one is decoded the next ones are fetched.
 
         Args:
             records: rows, of which those that are open are fetched.
             spool: where stored pictures are appended as they come.
+
+        Raises:
+            OSError, MemoryError, RuntimeError: what the machine raised, with the row at which it did.
         """
-        yield from ((record, 0, 0.0) for record in records if not record.is_open)
-        for index, data, problem, seconds in self._pictures([record for record in records if record.is_open]):
-            record = records[index]
+        yield from (Fate(record) for record in records if not record.is_open)
+        wanted = [record for record in records if record.is_open]
+        if not wanted:
+            return
+        with Decoding[Fate](self.pictures, self.limits) as decoding:
+            for index, data, problem, seconds in self._pictures(wanted):
+                fate = Fate(records[index], len(data), seconds)
+                self._look_at(fate.record, data, problem)
+                if fate.record.is_open:
+                    yield from _kept(decoding.push(fate, data), spool)
+                else:
+                    yield fate
+            yield from _kept(decoding.flush(), spool)
+
+    def _look_at(self, record: Record, data: bytes, problem: NotKept | None) -> None:
+        """What can be said of a fetched row before its picture is decoded."""
+        with row_border(record.name, "fetch", record.give_up):
             problem = problem or self.hashes.mismatch(data, record.listed)
-            if problem is None:
-                record.columns |= self.hashes.computed(data)
-                stored = to_stored(data, self.pictures, self._refuse)
-                record.columns |= stored.columns
-                problem = stored.problem
             if problem:
                 record.give_up(problem)
             else:
-                record.keep(stored.data, spool)
-            yield record, len(data), seconds
-
-    def _refuse(self, width: int, height: int) -> NotKept | None:
-        return image_problem(width, height, self.limits)
+                record.columns |= self.hashes.computed(data)
 
     def _pictures(self, wanted: list[Record]) -> Iterator[tuple[int, bytes, NotKept | None, float]]:
         if self.local_folder is not None:
@@ -81,3 +105,18 @@ class Journey:
         if self.fetching.downloader == "img2dataset":
             return ((*picture, 0.0) for picture in fetch_img2dataset(links, self.fetching))
         return ((f.index, f.data, f.problem, f.seconds) for f in fetch(links, self.fetching))
+
+
+def _kept(decoded: Iterable[tuple[Fate, Stored, float]], spool: IO[bytes]) -> Iterator[Fate]:
+    """Rows whose pictures were decoded, or not."""
+    try:
+        for fate, stored, seconds in decoded:
+            with row_border(fate.record.name, "decode", fate.record.give_up):
+                fate.record.columns |= stored.columns
+                if stored.problem:
+                    fate.record.give_up(stored.problem)
+                else:
+                    fate.record.keep(stored.data, spool)
+            yield replace(fate, decoding=seconds)
+    except WorkersDie as death:
+        raise RuntimeError(f"at the row {death.token.record.name}: {death}") from death

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import IO, Any, Self
 
+import pyarrow as pa
+
 from pipelines.lists.rows import LOCATION, ROWS
+from pipelines.running.row_border import is_the_machines, unexpected
 from pipelines.stages.filter import FilteredCaptions
 from schemas.pairs import SUCCESS, uid
 from schemas.reasons import NotKept
@@ -56,6 +60,11 @@ class Record:
         return self.columns["url"] or ""
 
     @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return f"{self.columns['key']}, {self.url or self.location}"
+
+    @property
     def is_open(self) -> bool:
         """Whether its fate is not known yet."""
         return self.columns.get("status") is None
@@ -84,3 +93,20 @@ class Record:
         start, size = self._span
         spool.seek(start)
         return spool.read(size)
+
+
+def ledger_of(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
+    """The ledger of rows; one whose values do not fit is given up, without those values."""
+    try:
+        return pa.Table.from_pylist([record.columns for record in records], schema=schema)
+    except Exception as error:
+        if is_the_machines(error):
+            raise
+    for record in records:
+        for field in schema:
+            try:
+                pa.array([record.columns.get(field.name)], field.type)
+            except Exception as error:  # noqa: BLE001  it is this row's
+                record.columns[field.name] = None
+                record.give_up(unexpected(f"column {field.name}: {type(error).__name__}: {error}", "decode"))
+    return pa.Table.from_pylist([record.columns for record in records], schema=schema)

@@ -13,11 +13,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from dalle.pictures.apart import decode_apart
+from dalle.pictures.faults import UndecodableImage
+from dalle.pictures.pixels import Pixels
 from pipelines.copies.comparing import REFERENCES
 from pipelines.copies.embedding import read_reference_captions
 from pipelines.copies.references import Reference
 from pipelines.copies.review.pairs import SetOnPage, choose
-from pipelines.copies.review.thumbnails import side_for, thumbnail
+from pipelines.copies.review.thumbnails import side_decoded_for, side_for, thumbnail, thumbnail_of
 from schemas.folder import Folder, Staging
 from schemas.matches import WITHIN_SET, Decisions
 from schemas.pair_shards import read_pictures
@@ -200,8 +203,16 @@ def _encoded(reviewed: Reviewed, shown: _Shown, most: int) -> Iterator[str]:
                 f"{reviewed.pairs.path(shard)}: the picture {min(left)} is not there; make the shard again"
             )
     known = {(name, one.id): one for name, references in reviewed.references.items() for one in references}
+    there = ((one, known[one].read()) for one in shown.references if one in known)
+    decoded = decode_apart(there, at_least=side_decoded_for(most))  # others' pictures, unlike those above
     for one in shown.references:
-        yield _base64(thumbnail(known[one].read(), most)) if one in known else ""
+        yield _base64(_of_reference(*next(decoded), most)) if one in known else ""
+
+
+def _of_reference(one: tuple[str, str], pixels: Pixels | UndecodableImage, most: int) -> bytes:
+    if isinstance(pixels, UndecodableImage):
+        raise ValueError(f"the reference {one[1]} of {one[0]} cannot be decoded any more ({pixels}); embed it again")
+    return thumbnail_of(pixels, most)
 
 
 def _measured(pieces: Iterable[str], sizes: list[int]) -> Iterator[str]:

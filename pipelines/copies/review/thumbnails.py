@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dalle.pictures.images import open_picture
+from dalle.pictures.pixels import Pixels
 from dalle.pictures.resize import encode, resize
 
 RUNGS = (
@@ -25,9 +26,12 @@ def thumbnail(data: bytes, most: int) -> bytes:
     Raises:
         UndecodableImage: if there is no picture in the bytes.
     """
-    rungs = [rung for rung in RUNGS if rung[2] <= most] or RUNGS[-1:]
-    pixels = open_picture(data).pixels(at_least=rungs[0][0])
-    for side, quality, _ in rungs:
+    return thumbnail_of(open_picture(data).pixels(at_least=side_decoded_for(most)), most)
+
+
+def thumbnail_of(pixels: Pixels, most: int) -> bytes:
+    """The same of pixels, [H, W, 3], that were decoded with `side_decoded_for` at least."""
+    for side, quality, _ in _rungs(most):
         pixels = resize(pixels, side, "keep_ratio_largest", only_if_bigger=True)
         encoded = encode(pixels, "webp", quality)
         if len(encoded) <= most:
@@ -35,6 +39,15 @@ def thumbnail(data: bytes, most: int) -> bytes:
     return b""
 
 
+def side_decoded_for(most: int) -> int:
+    """The short side in pixels that a picture must have for its thumbnail."""
+    return _rungs(most)[0][0]
+
+
 def side_for(most: int) -> int:
     """The longer side in pixels of most thumbnails that may have `most` bytes."""
     return next((side for side, _, least in RUNGS if least <= most), RUNGS[-1][0])
+
+
+def _rungs(most: int) -> tuple[tuple[int, int, int], ...]:
+    return tuple(rung for rung in RUNGS if rung[2] <= most) or RUNGS[-1:]

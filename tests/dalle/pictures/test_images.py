@@ -291,6 +291,21 @@ BY_HAND = {
     "gofuzz__bmp__4c663700395fd437f0d13473674c0602c9b26060.bmp": "FFmpeg takes the unused fourth byte for opacity",
     "gofuzz__bmp__d778f3b366f6f356dc53a85d0546500b53729ed3-2.bmp": "FFmpeg refuses it for the size its header tells",
     "gofuzz__tiff__1f1629670972c4379f57df86300852e4a28845c9-1.tiff": "65280 x 16 of noise that no other reader opens",
+    "gofuzz__gif__99b5e9ae915d7bc61ba274129693571664e7b689-1.gif": "damaged behind its first frame, which Pillow shows so",
+    "gofuzz__gif__f0b77c77d2e77924a475ab99413536b1403a56b7-2.gif": "damaged behind its first frame, which Pillow shows so",
+    "image-rs__bmp__images__V3_A4_R4_G4_B4.bmp": "FFmpeg stretches 4 bits to 240, not to 255",
+    "image-rs__bmp__images__pal2color.bmp": "2 bits a pixel, which no oracle reads",
+    **dict.fromkeys(
+        (
+            *(
+                "bmpsuite__q_rgb32-7187.bmp",
+                "bmpsuite__q_rgba32-1010102.bmp",
+                "image-rs__bmp__images__rgba32-61754.bmp",
+            ),
+            "pillow__bmp__q__rgb32-111110.bmp",
+        ),
+        "the suite's one picture with odd masks, which no oracle reads: test_bmps_of_one_suite_show_one_picture",
+    ),
 }
 """Kept files that no oracle can judge, looked at; HEIC, too, which none of them reads without its own plug-ins."""
 
@@ -320,6 +335,14 @@ def test_kept_nasty_files_are_what_other_readers_see(data: Path) -> None:
         judged += 1
     assert not wrong
     assert judged > 600
+
+
+def test_bmps_of_one_suite_show_one_picture(data: Path) -> None:
+    """Of every kind that has enough colours for it, those included that no other reader here opens."""
+    plain = decode((data / "nasty" / "pillow__bmp__g__rgb24.bmp").read_bytes())
+    odd = [name for name, why in BY_HAND.items() if "one picture" in why]
+    for name in (*odd, "pillow__bmp__g__rgb16.bmp", "pillow__bmp__g__rgb16-565.bmp", "pillow__bmp__g__rgb32bf.bmp"):
+        assert difference(plain, decode((data / "nasty" / name).read_bytes())) < 2.1, name
 
 
 @pytest.mark.parametrize("folder", ["coco_val2017", "flickr8k", "kodak"])
