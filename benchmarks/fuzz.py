@@ -1,6 +1,6 @@
 """Damaged input of every kind, against the real jobs: does one of it end a process, fail a unit or take a gigabyte?
 
-    python benchmarks/fuzz.py [--kinds pictures,lists,headers,robots] [--mutations 50000] [--seed 1] [--results fuzz]
+    python benchmarks/fuzz.py [--kinds pictures,lists,manifests] [--mutations 50000] [--seed 1] [--results fuzz]
 
 draws so many damaged inputs of each kind, beginning where the last run with this seed ended, and adds what it found
 to benchmarks/results/fuzz.json. That is written after every round: the run may be stopped at any time and goes on.

@@ -37,6 +37,7 @@ from schemas.exit_codes import FAILED, OK
 from schemas.folder import RECIPE, Folder
 from schemas.manifest import MANIFEST, Counts, marker_name, read_manifest
 from schemas.manifest_shape import TO_MAKE_AGAIN
+from schemas.ranges import MOST_PROCESSES, MOST_SEED, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,9 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
     if flags:
         what = "flag" if flags[0].startswith("-") else "argument"
         raise ValueError(f"unknown {what} {flags[0]}; one folder is audited at a time, see --help")
-    if options.processes_count < 0:
-        raise ValueError(f"--processes_count {options.processes_count}: expected 0 (all cores) or more")
+    check_range("processes_count", options.processes_count, 0, MOST_PROCESSES)
+    check_range("sample", options.review.sample, 0, MOST_SEED)
+    check_range("seed", options.review.seed, 0, MOST_SEED)
     if options.folder is None:
         options = _of_sample(options)
     folder = Folder(options.folder or "")

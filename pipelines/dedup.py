@@ -30,7 +30,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from dalle.sandbox import fork_ahead
 from pipelines import sample_web
 from pipelines.copies.decided import check_decisions
 from pipelines.copies.embedding import detector
@@ -40,7 +39,6 @@ from pipelines.copies.passes import Passes
 from pipelines.copies.reference_sets import find_sets
 from pipelines.copies.review import PAGE
 from pipelines.copies.within.finding import EXACT_FILE
-from pipelines.local.fork_server import at_beginning
 from pipelines.running.command import Command, run
 from pipelines.running.dataset import Made, Steps, check_apart, exit_code, make_dataset, output_folder
 from pipelines.running.do_units import Engine
@@ -148,14 +146,9 @@ def _say_within(passes: Passes, counts: Counts) -> str:
     return f"{same_bytes}; " + ", ".join(f"{n:,} removed as {word}" for word, n in gone.items())
 
 
-def _share(_options: DedupOptions) -> None:
-    """What forked workers begin with: a place to decode references in."""
-    at_beginning.append(fork_ahead)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return run(Command("pipelines.dedup", __doc__, DedupOptions, dedup, _share), argv)
+    return run(Command("pipelines.dedup", __doc__, DedupOptions, dedup, decodes=True), argv)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,11 @@ import functools
 import sys
 import time
 from collections.abc import Sequence
+from operator import attrgetter
 
-from dalle.sandbox import fork_ahead
 from pipelines.fetching.open_files import shortage
 from pipelines.forecast.planning import plan
 from pipelines.lists.slices import ShardNumbers, make_plan
-from pipelines.local.fork_server import at_beginning
 from pipelines.running.command import Command, run
 from pipelines.running.dataset import Made, Steps, exit_code, make_dataset, output_folder
 from pipelines.running.do_units import Engine, Step, do_units
@@ -109,15 +108,15 @@ def _say_what_is_short(options: IngestOptions) -> None:
 
 
 def _share(options: IngestOptions) -> None:
-    """What forked workers have from the command: the models that tell languages, and each a place to decode in."""
-    at_beginning.append(fork_ahead)
+    """What forked workers have from the command: the models that tell languages."""
     if options.processes_count != 1:
         load_models(options.filtering.thresholds())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return run(Command("pipelines.ingest", __doc__, IngestOptions, ingest, _share, lambda options: options.plan), argv)
+    command = Command("pipelines.ingest", __doc__, IngestOptions, ingest, _share, attrgetter("plan"), decodes=True)
+    return run(command, argv)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from schemas.examples import TEXT_VOCABULARY
 from schemas.folder import Folder
 from schemas.manifest import versions
 from schemas.options import no_change_of_bytes, options_json
+from schemas.ranges import MOST_SEED, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class VocabOptions:
     max_captions: int = 0
     """Learn from a seeded sample of so many captions, 1 or more; 0 is all."""
     seed: int = 0
-    """Seed of the sample, 0 or more."""
+    """Seed of the sample, 0 to 18,446,744,073,709,551,615."""
     incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
     """overwrite: start anew in a folder that holds a vocabulary made from something else."""
 
@@ -59,8 +60,8 @@ class VocabOptions:
         """Bad values fail before anything starts."""
         if not 256 <= self.vocab_size <= TEXT_VOCABULARY:
             raise ValueError(f"--vocab_size {self.vocab_size}: expected 256 to {TEXT_VOCABULARY}")
-        if self.max_captions < 0:
-            raise ValueError(f"--max_captions {self.max_captions}: expected 0 (all) or more")
+        check_range("max_captions", self.max_captions, 0, MOST_SEED)
+        check_range("seed", self.seed, 0, MOST_SEED)
 
 
 def vocab(options: VocabOptions, flags: list[str]) -> int:

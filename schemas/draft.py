@@ -29,9 +29,13 @@ class Draft(Folder):
         dataset: the finished one.
         hides: show nothing of the dataset: all is made anew, and what is not made anew goes.
         room: the sub-folder, where the draft is one of a sub-folder.
+
+    Raises:
+        ValueError: if `_next` is a symbolic link.
     """
 
     def __init__(self, dataset: Folder, *, hides: bool = False, room: str = "") -> None:
+        dataset.changeable(f"{NEXT}/any")
         super().__init__("/".join(part for part in (dataset.url.rstrip("/"), NEXT, room) if part), dataset.claim)
         self.dataset = dataset
         self.hides = hides

@@ -24,6 +24,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from schemas.claim import Claim, TakenOver
+from schemas.json_text import parse_json
 from schemas.objects import etag_of
 from schemas.regular_file import check_regular
 from schemas.uploads import put_file
@@ -127,6 +128,27 @@ class Folder:
             raise ValueError(f"{self.url}: '{name}' would lead out of the folder")
         return f"{self.root}/{name}"
 
+    def linked(self, name: str) -> str:
+        """The first sub-folder on the way to a file that is a symbolic link; nothing if none is, or on a store."""
+        if not self.is_local or "/" not in name:
+            return ""
+        parents = (str(parent) for parent in reversed(PurePosixPath(name).parents) if parent.parts)
+        return next((parent for parent in parents if os.path.islink(f"{self.root}/{parent}")), "")
+
+    def changeable(self, name: str) -> str:
+        """The full path of a file that is to be written or deleted.
+
+        Raises:
+            ValueError: if the name would lead out of the folder, or a symbolic link on the way to it would.
+        """
+        path = self.path(name)
+        if link := self.linked(name):
+            raise ValueError(
+                f"{self.root}/{link}: is a symbolic link, and what was to change there would be elsewhere; put the "
+                "folder itself in its place"
+            )
+        return path
+
     def inside(self, name: str) -> Folder:
         """The sub-folder of this name."""
         self.path(name)
@@ -198,7 +220,7 @@ class Folder:
         """
         content = self.read_bytes(name)
         try:
-            return json.loads(content)
+            return parse_json(content)
         except ValueError as error:
             raise ValueError(f"{self.path(name)}: not JSON ({error}); it was damaged after writing") from None
 
@@ -224,7 +246,7 @@ class Folder:
             self.claim.delete(self.fs, self.path(name))
             return
         with contextlib.suppress(FileNotFoundError):
-            self.fs.rm_file(self.path(name))
+            self.fs.rm_file(self.changeable(name))
 
     def etags(self) -> dict[str, str]:
         """By path the tag of every object in a store's folder and below; nothing of a local one."""
@@ -242,6 +264,7 @@ class Folder:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 list(pool.map(self._remove_if_ours if is_work(name) else self.remove, self.walk(name)))
             return
+        self.changeable(f"{name}/any")
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm(self.path(name), recursive=True)
 
@@ -320,7 +343,7 @@ class Staging:
             nameless.flush()
             self._ready.append((FileRecord(name, hashing.hexdigest(), hashing.size), _path_of(nameless)))
             return
-        temporary = self.folder.path(name) + _unfinished()
+        temporary = self.folder.changeable(name) + _unfinished()
         os.makedirs(os.path.dirname(temporary), exist_ok=True)
         try:
             with open(temporary, "xb") as raw:
@@ -345,7 +368,7 @@ class Staging:
                 f"{source.path(record.name)}: has {source.size(record.name)} bytes, its manifest says {record.size}"
             )
         if source.is_local and self.folder.is_local:
-            temporary = self.folder.path(record.name) + _unfinished()
+            temporary = self.folder.changeable(record.name) + _unfinished()
             os.makedirs(os.path.dirname(temporary), exist_ok=True)
             with contextlib.suppress(OSError):  # another disk, or one without links
                 os.link(source.path(record.name), temporary)
@@ -360,7 +383,7 @@ class Staging:
         records = self.records
         while self._ready:
             record, temporary = self._ready[0]
-            final = self.folder.path(record.name)
+            final = self.folder.changeable(record.name)
             if self.folder.is_local:
                 rename(temporary, final)
                 sync(os.path.dirname(final))

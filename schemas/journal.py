@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
@@ -23,8 +24,13 @@ from schemas.draft import NEXT, Draft
 from schemas.folder import RECIPE, Folder, is_work, rename, sync
 from schemas.lock import publishes
 from schemas.objects import objects_of
+from schemas.shapes import COUNT, INSIDE, TEXT, Shape, misfit, or_none
 
 JOURNAL = "_journal.json"
+_GOES: Mapping[str, Shape] = {"name": INSIDE, "etag": or_none(TEXT)}
+_COMES: Mapping[str, Shape] = {**_GOES, "source": INSIDE, "size": COUNT, "source_etag": or_none(TEXT)}
+_SHAPE: Mapping[str, Shape] = {"comes": [_COMES], "goes": [_GOES]}
+_LAST = re.compile(r"_last-[0-9a-f]{32}\.json")
 _AT_ONCE = 16
 """Requests that a store is sent at the same time."""
 
@@ -69,18 +75,25 @@ class _Journal:
             ValueError: if it was tampered with.
         """
         value = folder.read_json(name)
-        try:
-            journal = cls([_Comes(**file) for file in value["comes"]], [_File(**file) for file in value["goes"]])
-            for file in (*journal.comes, *journal.goes):
-                folder.path(file.name)
-                folder.path(getattr(file, "source", file.name))
-            if not journal.comes:
-                raise ValueError("nothing comes")
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(
-                f"{folder.path(name)}: was damaged after writing ({error}); make the dataset again"
-            ) from None
-        return journal
+        if fault := misfit(value, _SHAPE) or _fault_of_names(folder, value):
+            raise ValueError(f"{folder.path(name)}: was damaged after writing ({fault}); make the dataset again")
+        return cls(
+            [_Comes(**{field: file[field] for field in _COMES}) for file in value["comes"]],
+            [_File(**{field: file[field] for field in _GOES}) for file in value["goes"]],
+        )
+
+
+def _fault_of_names(folder: Folder, value: Mapping[str, Any]) -> str:
+    """What no journal of ours would say: files come from a draft, and all that changes is in the folder itself."""
+    if not value["comes"]:
+        return "nothing comes"
+    for file in value["comes"]:
+        name, source = file["name"], file["source"]
+        if is_work(name) or (source != f"{NEXT}/{name}" and not _LAST.fullmatch(source)):
+            return f"{source} is to become {name}"
+    files = [file["name"] for file in value["comes"]] + [file["name"] for file in value["goes"]]
+    linked = (folder.linked(name) for name in (f"{NEXT}/any", *files))
+    return next((f"{name} is a link to elsewhere" for name in linked if name), "")
 
 
 def put_in_place(draft: Draft, last: str, rooms: Sequence[str] = ()) -> None:
@@ -100,6 +113,8 @@ def put_in_place(draft: Draft, last: str, rooms: Sequence[str] = ()) -> None:
         return _Comes(name, _before(dataset, name), f"{NEXT}/{name}", own.size(name), tags.get(own.path(name)))
 
     goes = [_File(name, _before(dataset, name)) for name in draft.goners(rooms)]
+    if draft.hides and dataset.exists(RECIPE):
+        goes.append(_File(RECIPE, _before(dataset, RECIPE)))  # of an extension of what is no more
     if claim is not None:
         work = (name for name in own.walk() if is_work(name))
         goes += [_File(f"{NEXT}/{name}", tags[own.path(name)]) for name in work if own.path(name) in tags]
@@ -207,11 +222,15 @@ def _on_store(folder: Folder) -> None:
     name, claim = publishes(folder), folder.claim
     assert name is not None and claim is not None and claim.lock is not None  # noqa: PT018
     journal, objects, run = _Journal.read(folder, name), objects_of(folder.fs), claim.run
+    strangers: list[str] = []
 
     def move(file: _Comes) -> None:
         source = Source(folder.path(file.source), file.size, file.source_etag)
-        with contextlib.suppress(Changed):  # in place since a run that was killed
+        try:
             objects.copy(source, folder.path(file.name), Condition(file.etag, run))
+        except Changed:  # in place since a run that was killed, unless something else lies where it came from
+            if objects.etag(source.path) not in (None, file.source_etag):
+                strangers.append(source.path)
         delete(_File(file.source, file.source_etag))
 
     def delete(file: _File) -> None:
@@ -222,6 +241,12 @@ def _on_store(folder: Folder) -> None:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         list(pool.map(move, files))
         list(pool.map(delete, journal.goes))
+    if strangers:
+        claim.lock.publish(name)  # or another run holds the folder, whose they are
+        raise ValueError(
+            f"{strangers[0]}: is not the object that {folder.path(name)} is about, as after a copy of the folder; make "
+            "the dataset again"
+        )
     move(last)
     claim.lock.publish(None)
     folder.remove(name)

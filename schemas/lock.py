@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import psutil
 from filelock import FileLock, Timeout
@@ -28,11 +28,39 @@ from schemas.claim import Claim, TakenOver
 from schemas.conditions import Changed, Condition
 from schemas.folder import Folder
 from schemas.objects import objects_of
+from schemas.shapes import COUNT, INSIDE, NUMBER, TEXT, TRUTH, Kind, Shape, misfit, or_none, whole
 
 LOCKS = "_locks"
 RUN_LOCK = f"{LOCKS}/run.lock"
 _RENEW_AFTER = 30.0
 _STALE_AFTER = 180.0
+
+
+class _Note(TypedDict):
+    """The small object that says who is at work in a store's folder."""
+
+    run: str
+    """Tells the run from all others."""
+    who: str
+    """For people."""
+    time: float
+    """When it was put, in seconds since 1970."""
+    process: list[Any] | None
+    """As `_this_process` gives it."""
+    released: bool
+    """Whether the run has ended."""
+    publishes: str | None
+    """The journal of the change that is being put in place."""
+
+
+_NOTE: Mapping[str, Shape] = {
+    "run": TEXT,
+    "who": TEXT,
+    "time": NUMBER,
+    "process": or_none(Kind("boot, namespace, number and start of a process", lambda value: _is_process(value))),
+    "released": TRUTH,
+    "publishes": or_none(INSIDE),
+}
 
 
 class FolderInUse(RuntimeError):
@@ -63,10 +91,9 @@ def publishes(folder: Folder) -> str | None:
     if folder.claim is not None and folder.claim.lock is not None:
         return folder.claim.lock.publishes
     try:
-        note = folder.read_json(RUN_LOCK)
+        return _read_note(folder)["publishes"]
     except FileNotFoundError:
         return None
-    return str(note["publishes"]) if note.get("publishes") else None
 
 
 @contextlib.contextmanager
@@ -117,6 +144,20 @@ def _held_remotely(folder: Folder) -> Iterator[_Lock]:
     lock.check()
 
 
+def _read_note(folder: Folder) -> _Note:
+    """Who is at work in a store's folder, or was.
+
+    Raises:
+        ValueError: if it was tampered with.
+    """
+    note = folder.read_json(RUN_LOCK)
+    if fault := misfit(note, _NOTE):
+        raise ValueError(
+            f"{folder.path(RUN_LOCK)}: was damaged after writing ({fault}); delete it if no run is at work here"
+        )
+    return cast(_Note, note)
+
+
 class _Lock:
     """The note of a run in a store's folder."""
 
@@ -139,9 +180,9 @@ class _Lock:
         """
         self._tag = self._objects.etag(self._path)
         if self._tag is not None:
-            note = self._folder.read_json(RUN_LOCK)
+            note = _read_note(self._folder)
             self._check_free(note)
-            self.publishes = note.get("publishes")  # what the run before had begun to put in place
+            self.publishes = note["publishes"]  # what the run before had begun to put in place
         try:
             self._put(released=False)
         except Changed:
@@ -193,7 +234,7 @@ class _Lock:
 
     def _put(self, *, released: bool) -> None:
         who = f"process {os.getpid()} on {socket.gethostname()}"
-        note = {
+        note: _Note = {
             "run": self.run,
             "who": who,
             "time": time.time(),
@@ -204,9 +245,9 @@ class _Lock:
         with self._one_at_a_time:
             self._tag = self._objects.put(self._path, json.dumps(note).encode(), Condition(self._tag, self.run))
 
-    def _check_free(self, note: Mapping[str, Any]) -> None:
-        age = time.time() - float(note["time"])
-        if not note.get("released") and age < _STALE_AFTER and not _is_gone(note.get("process")):
+    def _check_free(self, note: _Note) -> None:
+        age = time.time() - note["time"]
+        if not note["released"] and age < _STALE_AFTER and not _is_gone(note["process"]):
             raise FolderInUse(
                 f"{self._folder}: {note['who']} is at work in this folder (seen {age:.0f} s ago); wait for it to end, "
                 f"or {_STALE_AFTER:.0f} s if it was killed, or give another --output_folder"
@@ -225,6 +266,16 @@ def _process(pid: int) -> list[Any] | None:
         return [boot, space, pid, psutil.Process(pid).create_time()]
     except (OSError, psutil.Error):
         return None
+
+
+def _is_process(value: Any) -> bool:
+    """Whether a value is like what `_process` gives."""
+    kinds = (TEXT, COUNT, whole(1, 2**31 - 1), NUMBER)
+    return (
+        isinstance(value, list)
+        and len(value) == len(kinds)
+        and all(kind.fits(each) for kind, each in zip(kinds, value, strict=True))
+    )
 
 
 def _is_gone(process: list[Any] | None) -> bool:

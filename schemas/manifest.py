@@ -83,7 +83,7 @@ class Marker:
         Raises:
             ValueError: if it is not one of ours.
         """
-        value, where = _read_json(folder, marker_name(shard)), folder.path(marker_name(shard))
+        value, where = folder.read_json(marker_name(shard)), folder.path(marker_name(shard))
         if not isinstance(value, dict) or not {"shard", "fingerprint", "counts", "files"} <= value.keys():
             raise ValueError(
                 f"{where}: has no fingerprint, counts and files, so this shard was not made by this job; give an empty "
@@ -163,7 +163,7 @@ def read_manifest(
         raise ValueError(
             f"{folder}: has no {MANIFEST}, so it is not a finished dataset; run the job that makes it to its end"
         )
-    value = _read_json(folder, MANIFEST)
+    value = folder.read_json(MANIFEST)
     check_not_between(folder)  # after it was read: before the journal came it was that of the files that lay there
     _check_version(folder, value)
     tables = (table,) if isinstance(table, str) else table
@@ -188,7 +188,7 @@ def read_recipe(folder: Folder, name: str = RECIPE) -> dict[str, Any]:
     Raises:
         ValueError: if it was damaged.
     """
-    value = _read_json(folder, name)
+    value = folder.read_json(name)
     if name == MANIFEST:
         _check_version(folder, value)
     if fault := fault_of_recipe(value):
@@ -206,13 +206,6 @@ def _check_version(folder: Folder, value: Any) -> None:
             f"{folder.path(MANIFEST)}: format_version is {version_read}, expected {FORMAT_VERSION}; "
             "read it with the release that wrote it, or make the dataset again"
         )
-
-
-def _read_json(folder: Folder, name: str) -> Any:
-    try:
-        return folder.read_json(name)
-    except RecursionError:
-        raise ValueError(f"{folder.path(name)}: is nested too deep; it was damaged after writing") from None
 
 
 def made_from(dataset: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from schemas.counts import Counts
 from schemas.folder import ROOMS
 from schemas.pairs import STATUSES
-from schemas.shapes import COUNT, INSIDE, OBJECT, TEXT, Kind, Names, Shape, misfit, text_like, whole, words
+from schemas.shapes import COUNT, INSIDE, OBJECT, TEXT, TRUTH, Kind, Names, Shape, misfit, text_like, whole, words
 
 OptionsByTable = Mapping[str, Mapping[str, Shape]]
 ANY_OPTIONS: OptionsByTable = MappingProxyType({})
@@ -63,7 +63,14 @@ MARKER: Mapping[str, Shape] = {
 }
 """With the facts of a run that anybody reads again."""
 
-_RECIPE: Mapping[str, Shape] = {"job": TEXT, "inputs": _INPUTS, "options": OBJECT}
+_RECIPE: Mapping[str, Shape] = {
+    "job": TEXT,
+    "inputs": _INPUTS,
+    "options": OBJECT,
+    "anew?": TRUTH,
+    "extends?": TRUTH,
+    "retries?": TEXT,
+}
 
 _TRAINED_ON: Mapping[str, Shape] = {
     "vocabulary": TEXT,
@@ -95,18 +102,17 @@ TO_MAKE_AGAIN: OptionsByTable = {
 """Options that a job reads which makes the dataset, or one like it, once more."""
 
 
-def fault_of_manifest(value: Any, options: OptionsByTable, *, adds_up: bool, path: str = "") -> str:
+def fault_of_manifest(value: Any, options: OptionsByTable, *, adds_up: bool) -> str:
     """What no job of ours would have written, in words; nothing if all is well.
 
     Args:
         value: of a manifest.
         options: those that it must have, by its table.
         adds_up: whether its counts have to.
-        path: where it stands, if inside another value.
     """
     table = value.get("table") if isinstance(value, dict) else None
     of_table = options.get(table, {}) if isinstance(table, str) else {}
-    if fault := misfit(value, {**MANIFEST_SHAPE, "options": of_table}, path):
+    if fault := misfit(value, {**MANIFEST_SHAPE, "options": of_table}):
         return fault
     names = [shard["name"] for shard in value["shards"]]
     if len(set(names)) < len(names):
@@ -119,11 +125,7 @@ def fault_of_manifest(value: Any, options: OptionsByTable, *, adds_up: bool, pat
 
 def fault_of_recipe(value: Any) -> str:
     """What no job of ours would have written of an unfinished folder; nothing if all is well."""
-    fault = misfit(value, _RECIPE)
-    for name in ("extends", "retries"):
-        if not fault and value.get(name) is not None:
-            fault = fault_of_manifest(value[name], ANY_OPTIONS, adds_up=True, path=name)
-    return fault
+    return misfit(value, _RECIPE)
 
 
 def _files_of(shard: str) -> Kind:

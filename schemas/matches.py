@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -121,20 +122,22 @@ def read_decisions(folder: Folder, name: str, detector: str) -> Decisions:
     value, where = folder.read_json(name), folder.path(name)
     if not isinstance(value, dict) or not isinstance(value.get("pairs"), list):
         raise ValueError(f"{where}: expected an object with `detector` and `pairs`, as the review page exports it")
-    if value.get("detector") != detector:
-        raise ValueError(
-            f"{where}: was decided on pairs of the detector {value.get('detector')}, now it is {detector}; review again"
-        )
+    if (decided_on := value.get("detector")) != detector:
+        shown = decided_on if isinstance(decided_on, str) else reprlib.repr(decided_on)
+        raise ValueError(f"{where}: was decided on pairs of the detector {shown}, now it is {detector}; review again")
     pairs: dict[tuple[str, str, str], Decision] = {}
     for number, pair in enumerate(value["pairs"]):
         try:
             names, decision = (pair["reference_set"], pair["key"], pair["reference_id"]), pair["decision"]
         except (KeyError, TypeError):
             raise ValueError(
-                f"{where}, pair {number}: expected key, reference_set, reference_id and decision, found {pair}"
+                f"{where}, pair {number}: expected key, reference_set, reference_id and decision, found "
+                f"{reprlib.repr(pair)}"
             ) from None
         if decision not in ("copy", "different") or not all(isinstance(part, str) for part in names):
-            raise ValueError(f"{where}, pair {number}: decision is {decision!r}, expected copy or different")
+            raise ValueError(
+                f"{where}, pair {number}: decision is {reprlib.repr(decision)}, expected copy or different"
+            )
         name, key, other = names
         before = {names, (name, other, key)} if name == WITHIN_SET else {names}  # of two pictures each is the other's
         if {pairs.get(pair, decision) for pair in before} != {decision} or (name == WITHIN_SET and key == other):

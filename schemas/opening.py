@@ -6,9 +6,9 @@ from typing import Any
 
 from schemas.claim import Claim
 from schemas.folder import Folder
-from schemas.journal import is_between, roll_forward
+from schemas.journal import check_not_between, is_between, roll_forward
 from schemas.lock import only_run
-from schemas.manifest import read_manifest
+from schemas.manifest import Marker, fingerprint, read_manifest
 from schemas.manifest_shape import ANY_OPTIONS, OptionsByTable
 
 
@@ -30,6 +30,28 @@ def open_dataset(
         with only_run(folder) as held:
             settle(held)
     return read_manifest(folder, table=table, options=options)
+
+
+def check_unchanged(folder: Folder, shard: str, files: str) -> None:
+    """Check, after a shard was read, that all the time it was the one that the manifest named when the job began.
+
+    A change publishes its journal before it touches a file, and gives the shard another marker.
+
+    Args:
+        folder: the dataset's.
+        shard: its number, in digits.
+        files: the fingerprint of what the manifest said of the shard's files.
+
+    Raises:
+        ValueError: if it was changed since.
+    """
+    check_not_between(folder)
+    now = {file.name: file.to_json() for file in Marker.read(folder, shard).files}
+    if fingerprint(now) != files:
+        raise ValueError(
+            f"{folder}: its shard {shard} was changed while this job read it; run the command again, with "
+            "--incremental_mode overwrite, when nobody changes the dataset"
+        )
 
 
 def settle(folder: Folder) -> Folder:

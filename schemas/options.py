@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import field as dataclass_field
 from dataclasses import fields, is_dataclass
 from typing import Any
+
+from schemas.json_text import parse_json
 
 
 def no_change_of_bytes(**arguments: Any) -> Any:
@@ -36,7 +37,7 @@ def words_of(flag: str, values: tuple[str, ...]) -> tuple[str, ...]:
     if len(values) != 1 or not values[0].startswith("["):
         return values
     try:
-        words = json.loads(values[0])
+        words = parse_json(values[0])
         if not all(isinstance(word, str) for word in words):
             raise ValueError
     except ValueError:

@@ -15,13 +15,10 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from schemas.folder import Folder, Staging
-from schemas.pairs import LEDGER, NOT_IN_MEMBER, SUCCESS, ledger_schema
+from schemas.pairs import LEDGER, NOT_IN_MEMBER, PICTURES, SUCCESS, ledger_schema
 from schemas.shards import Sample, read_parquet, read_tar, write_parquet, write_tar
 
 OutputFormat = Literal["webdataset", "parquet"]
-PICTURES = ("jpg", "png", "webp")
-"""Extensions of stored pictures: a tar's members, or the last column of a Parquet shard."""
-
 _ROWS_AT_ONCE = 500
 """Rows whose pictures are held in memory together while a Parquet shard is written."""
 

@@ -20,6 +20,9 @@ STATUSES = (SUCCESS, REFUSED, FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, REMOVED)
 NOT_IN_MEMBER = frozenset({"status", "stage", "reason", "error_message"})
 """Ledger columns that say nothing about a kept sample and so are left out of its `key.json`."""
 
+PICTURES = ("jpg", "png", "webp")
+"""Extensions of stored pictures: a tar's members, or the last column of a Parquet shard."""
+
 
 def _field(name: str, kind: pa.DataType, description: str, unit: str = "") -> pa.Field:
     metadata = {"description": description} | ({"unit": unit} if unit else {})
@@ -55,14 +58,15 @@ def ledger_schema(extra: pa.Schema | None = None, picture: str | None = None) ->
     """The ledger's columns, then the list's own that were saved, then the picture's where shards are Parquet.
 
     Raises:
-        ValueError: if a saved column has the name of one of ours.
+        ValueError: if a saved column has the name of one of ours, or of a column of pictures, which a ledger may have
+            or be given later.
     """
     fields = list(LEDGER)
     names = [field.name for field in extra or []]
     for field in extra or []:
         if names.count(field.name) > 1:
             raise ValueError(f"additional column '{field.name}' is named twice in --save_additional_columns")
-        if field.name in LEDGER.names:
+        if field.name in (*LEDGER.names, *PICTURES):
             raise ValueError(
                 f"additional column '{field.name}': this name is the ledger's own; rename it in the list or "
                 "leave it out of --save_additional_columns"

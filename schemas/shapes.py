@@ -62,7 +62,14 @@ def text_like(pattern: str, expected: str) -> Kind:
 
 
 def _is_inside(value: Any) -> bool:
-    return isinstance(value, str) and "\0" not in value and all(p not in ("", ".", "..") for p in value.split("/"))
+    if not isinstance(value, str) or re.search("[\0\ud800-\udfff]", value):
+        return False
+    return all(part not in ("", ".", "..") for part in value.split("/"))
+
+
+def or_none(kind: Kind) -> Kind:
+    """Values of a kind, and null."""
+    return Kind(f"{kind.expected}, or null", lambda value: value is None or kind.fits(value))
 
 
 TEXT = Kind("a string", lambda value: isinstance(value, str))

@@ -16,12 +16,41 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests import alone
 from tests.server import Web
 
 ROOT = Path(__file__).parent.parent
 
 settings.register_profile("ours", deadline=None, derandomize=True, max_examples=50)  # a busy machine is no failure
 settings.load_profile("ours")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--full` is for benchmarks/torture.py."""
+    parser.addoption(
+        "--full", action="store_true", help="laws over all there is, not over drawn parts of it; for hours"
+    )
+
+
+_ALONE: dict[str, pytest.TestReport] = {}
+
+
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Tests that run in a process of their own are run by `tests.alone`."""
+    report = alone.report_of(item, _ALONE)
+    if report is None:
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    item.ihook.pytest_runtest_logreport(report=report)
+    item.session._setupstate.teardown_exact(nextitem)  # what the test before has left for this one
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+@pytest.fixture
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether a law is to be tried at full size."""
+    return bool(request.config.getoption("--full"))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ It is for tests that kill processes by the hundred; what a real store does is te
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from typing import Any
@@ -36,7 +37,7 @@ class DiskStore(AbstractFileSystem):
     def ls(self, path: str, detail: bool = True, **_: Any) -> Any:
         """As a store lists: no folder is there that has no object."""
         entries = self._disk.ls(self._strip_protocol(path), detail=True)
-        entries = [e for e in entries if self._holds_something(e["name"])]
+        entries = [self.info(e["name"]) for e in entries if self._holds_something(e["name"])]
         if not entries:
             raise FileNotFoundError(path)
         return entries if detail else [e["name"] for e in entries]
@@ -50,7 +51,11 @@ class DiskStore(AbstractFileSystem):
         path = self._strip_protocol(path)
         if os.path.isdir(path) and not self._holds_something(path):
             raise FileNotFoundError(path)
-        return self._disk.info(path)
+        info = self._disk.info(path)
+        if os.path.isfile(path):  # of a copy of all of the store the same
+            with open(path, "rb") as file:
+                info["ETag"] = f"{hashlib.md5(file.read()).hexdigest()}-{os.stat(path).st_mtime_ns}"
+        return info
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         """Nothing: a store has no folders."""

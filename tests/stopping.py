@@ -269,6 +269,49 @@ def stop_at_each_step(
     return steps.steps, len(seen)
 
 
+def stop_twice(place: Place, change: Change, draw: random.Random, most: int | None = None) -> int:
+    """The law, for a stop at any step of the command and another at any step of its rerun.
+
+    Args:
+        place: where.
+        change: the command.
+        draw: which steps are stopped at, unless all are.
+        most: so many drawn steps of the command, and of each rerun; by default all.
+
+    Returns:
+        How many pairs were stopped at.
+    """
+    must(lambda: change.before(place.url("before")))
+    whole_before = read(place.url("before"))
+    new = place.copy("before", "new")
+    steps = attempt(lambda: change.run(new)).steps
+    whole_new, files_new, seen = read(new), place.contents("new"), set[str]()
+    assert isinstance(whole_new, dict)
+    there, again, pairs = place.url("there"), place.url("again"), 0
+
+    def some(count: int) -> list[int]:
+        return list(range(count)) if most is None else sorted(draw.sample(range(count), min(most, count)))
+
+    for first in some(steps):
+        place.copy("before", "there")
+        assert attempt(lambda: change.run(there), first).stopped
+        if (state := place.state("there")) in seen:
+            continue
+        seen.add(state)
+        place.copy("there", "again")
+        for second in some(attempt(lambda: change.run(again)).steps):
+            pairs += 1
+            place.copy("there", "again")
+            assert attempt(lambda: change.run(again), second).stopped
+            if (state := place.state("again")) in seen:  # as after one stop, or after other two
+                continue
+            seen.add(state)
+            _check_whole(again, whole_before, whole_new)
+            must(lambda: change.run(again))
+            assert files_new == place.contents("again"), f"stopped at step {first}, and the rerun at {second}"
+    return pairs
+
+
 def must(run: Callable[[], object]) -> None:
     """Have a forked child do the run to its end."""
     error = attempt(run).error
@@ -294,9 +337,9 @@ def _check_whole(url: str, before: dict[str, bytes] | str | None, new: dict[str,
     if isinstance(now, dict):
         assert now in (before, new)
         return
-    if isinstance(before, dict):
-        assert "is not all in place yet" in now
+    if isinstance(before, dict) or "is not all in place yet" in now:
+        assert "is not all in place yet" in now, now
         must(lambda: open_dataset(Folder(url)))  # who reads it next puts it in place
         assert new == read(url)
     else:
-        assert "so it is not a finished dataset" in now
+        assert "so it is not a finished dataset" in now, now

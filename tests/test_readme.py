@@ -43,3 +43,14 @@ def test_what_is_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`?make (\w+)`?$", README, re.MULTILINE):
         assert f"\n{target}:" in makefile, target
+
+
+def test_what_is_promised_is_tested() -> None:
+    """Each promise of ARCHITECTURE.md names tests that are there, and nothing else is promised."""
+    page = (ROOT / "ARCHITECTURE.md").read_text().partition("## What is promised")[2].partition("\n## ")[0]
+    promises = re.findall(r"^\| (.+) \| (`.+`) \|$", page, re.MULTILINE)
+    assert len(promises) > 10
+    assert len(promises) == len(re.findall(r"^\|", page, re.MULTILINE)) - 2, "each row names a test"
+    for promise, tests in promises:
+        for name in re.findall(r"`(.+?)`", tests):
+            assert "def test_" in (ROOT / name).read_text(), promise

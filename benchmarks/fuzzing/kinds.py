@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.fuzzing import answers, lists, pictures
+from benchmarks.fuzzing import answers, lists, pictures, stored, weights
 from benchmarks.fuzzing.mutations import mutated
 from dalle.sandbox import Limits
 from dalle.sandbox.work import Function
@@ -26,6 +26,9 @@ KINDS = {
     "lists": Kind(lists.seeds, lists.done_to),
     "headers": Kind(lambda: answers.HEADERS, answers.headers_done_to),
     "robots": Kind(lambda: answers.ROBOTS, answers.robots_done_to),
+    "manifests": Kind(stored.seeds_of_manifests, stored.manifests_done_to),
+    "vocabularies": Kind(stored.seeds_of_vocabularies, stored.vocabulary_done_to),
+    "weights": Kind(weights.seeds, weights.done_to),
 }
 LIMITS = Limits(memory=900 << 20, seconds=20)
 """Of the process that it is done in; whatever reaches them is a finding."""

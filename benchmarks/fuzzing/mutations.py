@@ -2,24 +2,82 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import random
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 _NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    float("nan"),
+    10**30,
+    "",
+    "../../x",
+    "/etc/passwd",
+    "\ud800",
+    [],
+    {},
+    [[]],
+    {"x": [1]},
+)
+_NAME = 40
+"""Bytes at most that stand before JSON, the name of its file."""
 _WIDTHS = (1, 2, 4, 8)
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def mutated(seed: bytes, rng: random.Random, other: bytes = b"") -> bytes:
     """One to eight changes; `other` is another seed, pieces of which may come in."""
+    start = seed.find(b"{")
+    if 0 <= start < _NAME and seed.endswith(b"}") and rng.random() < 0.8:  # most bytes of JSON are what makes it JSON
+        return seed[:start] + _json_mutated(seed[start:], rng)
     data = bytearray(seed)
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 5, 8))):
         rng.choice(_WAYS)(data, rng, other)
     if data.startswith(_PNG) and rng.random() < 0.8:
         data = _with_right_sums(data)
     return bytes(data)
+
+
+def _json_mutated(data: bytes, rng: random.Random) -> bytes:
+    """One to three places with another value or another name, or without; still JSON."""
+    value = json.loads(data)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        holders = list(_holders(value))
+        if not holders:
+            break
+        holder = rng.choice(holders)
+        key = rng.choice(list(holder)) if isinstance(holder, dict) else rng.randrange(len(holder))
+        old = holder[key]
+        match rng.randrange(4):
+            case 0 if isinstance(holder, dict):
+                holder[rng.choice((f"{key}x", "../x", "", "\ud800"))] = holder.pop(key)
+            case 0 | 1:
+                del holder[key]
+            case 2 if isinstance(old, int) and not isinstance(old, bool):
+                holder[key] = old + rng.choice((-old, -1, 1, 2**31, -(2**63)))
+            case 2 if isinstance(old, str) and old:
+                at = rng.randrange(len(old))
+                holder[key] = old[:at] + rng.choice(("", "/", "..", "\0", "\u202e", "x" * 300)) + old[at + 1 :]
+            case _:
+                holder[key] = copy.deepcopy(rng.choice(_VALUES))
+    return json.dumps(value).encode()
+
+
+def _holders(value: Any) -> Iterator[Any]:
+    """Objects and lists that hold something, from the outside in."""
+    if isinstance(value, (dict, list)) and value:
+        yield value
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _holders(each)
 
 
 def _flip(data: bytearray, rng: random.Random, _other: bytes) -> None:

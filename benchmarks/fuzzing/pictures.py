@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import io
+import re
+import struct
 from collections.abc import Iterator
 
 import cv2
@@ -39,6 +41,10 @@ def _seeds() -> Iterator[bytes]:
             {"quality": 30, "restart_marker_rows": 1},
         ):
             yield _saved(image.convert(mode), "JPEG", **options)
+    yield from _jpegs_of_odd_scans(image)
+    yield from _with_arrays(image)
+    for masks in ((0xF800, 0x07E0, 0x001F, 0), (0x0F00, 0x00F0, 0x000F, 0xF000)):
+        yield _masked_bmp(pixels, masks)
     for each in (image, alpha, image.convert("L"), image.convert("LA"), image.quantize(16), image.convert("1")):
         yield _saved(each, "PNG")
         yield _saved(
@@ -75,6 +81,51 @@ def _seeds() -> Iterator[bytes]:
         )
         yield _saved(each, "HEIF", quality=70)
     yield from (b"<svg xmlns='x'/>", b"8BPS\0\1" + bytes(40), b"\0\0\1\0\1\0\x10\x10" + bytes(40), b"BA" + bytes(60))
+
+
+def _jpegs_of_odd_scans(image: Image.Image) -> Iterator[bytes]:
+    """With bytes before restart markers that mean nothing, few and many; and each channel in a scan of its own."""
+    whole = _saved(image, "JPEG", restart_marker_blocks=2)
+    for junk in (bytes(4), b"abcdefghijkl"):
+        one = whole.index(b"\xff\xd0")
+        yield whole[:one] + junk + whole[one:]
+        yield re.sub(rb"\xff[\xd0-\xd9]", lambda found, junk=junk: junk + found[0], whole[2:]).join((whole[:2], b""))  # type: ignore[misc]
+    black = _saved(Image.new("RGB", image.size), "JPEG", subsampling=0)
+    scan, blocks = black.index(b"\xff\xda"), -(-image.width // 8) * -(-image.height // 8)
+    codes = ((1, 0, "001010"), (2, 0x11, "0000"), (3, 0x11, "0000"))  # of a block like the one before it
+    scans = b""
+    for channel, tables, code in codes:
+        bits = code * blocks + "1" * (-len(code) * blocks % 8)
+        header = bytes((0xFF, 0xDA, 0, 8, 1, channel, tables, 0, 63, 0))
+        scans += header + int(bits, 2).to_bytes(len(bits) // 8)
+    yield black[:scan] + scans + b"\xff\xd9"
+
+
+def _with_arrays(image: Image.Image) -> Iterator[bytes]:
+    """EXIF of every type of number, many of them, in tags that share them."""
+    for count, tags in ((9, 14), (1000, 60)):
+        kinds = [(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16)[n % 14] for n in range(tags)]
+        at = 8 + 2 + 12 * tags + 4
+        entries = b"".join(struct.pack("<HHLL", 0x9200 + n, kind, count, at) for n, kind in enumerate(kinds))
+        block = b"II*\0\x08\0\0\0" + struct.pack("<H", tags) + entries + bytes(4) + b"\1\2\3\4" * (2 * count)
+        for kind in ("JPEG", "PNG", "WEBP"):
+            yield _saved(image, kind, exif=b"Exif\0\0" + block)
+
+
+def _masked_bmp(pixels: np.ndarray, masks: tuple[int, int, int, int]) -> bytes:
+    """Of 16 bits a pixel, in a header of the kind that names masks."""
+    height, width = pixels.shape[:2]
+    words = np.zeros((height, width), np.uint16)
+    for channel, mask in enumerate(masks[:3]):
+        low = (mask & -mask).bit_length() - 1
+        words |= (pixels[..., channel].astype(np.uint16) * (mask >> low) // 255 << low).astype(np.uint16)
+    if masks[3]:
+        words |= masks[3]
+    rows = words.astype("<u2").tobytes()
+    header = struct.pack("<IiiHHIIiiII", 56, width, -height, 1, 16, 3, len(rows), 0, 0, 0, 0) + struct.pack(
+        "<4I", *masks
+    )
+    return b"BM" + struct.pack("<IHHI", 14 + 56 + len(rows), 0, 0, 14 + 56) + header + rows
 
 
 def _saved(image: Image.Image, kind: str, **options: object) -> bytes:

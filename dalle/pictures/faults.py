@@ -20,11 +20,16 @@ file that can be relied on, and whoever gave the memory decides.
 """
 
 
+_NO_MEMORY = ("out of memory", "insufficient memory", "not enough memory", "memory allocation", "cannot allocate")
+_LONGEST = 500
+"""Characters of a message; readers quote files, which may be all of one value."""
+
+
 class UndecodableImage(ValueError):
     """No picture can be had from these bytes."""
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…")
         self.reason = reason
         """One of the words of the stage `decode` in `schemas.reasons`."""
 
@@ -42,10 +47,7 @@ def told_as_ours() -> Iterator[None]:
     except UndecodableImage:
         raise
     except PILLOW_FAULTS as error:
-        message = str(error) or type(error).__name__
-        if "out of memory" in message.lower():
-            raise MemoryError(message) from None
-        raise fault(message) from None
+        raise fault(str(error) or type(error).__name__) from None
 
 
 @contextlib.contextmanager
@@ -59,7 +61,9 @@ def opencv_memory() -> Iterator[None]:
         raise
 
 
-def fault(message: str) -> UndecodableImage:
-    """`truncated` or `corrupt`, by what a decoder says."""
+def fault(message: str) -> UndecodableImage | MemoryError:
+    """`truncated` or `corrupt`, by what a decoder says; or that there was not the memory it wanted."""
+    if any(words in message.lower() for words in _NO_MEMORY):
+        return MemoryError(message[:_LONGEST])
     early = "remature end" in message or "truncated" in message
     return UndecodableImage("truncated" if early else "corrupt", message)

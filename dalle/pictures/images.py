@@ -6,9 +6,7 @@ take before anything is decoded. Which decoder reads what, and why, stands in `d
 
 from __future__ import annotations
 
-import json
 import logging
-import warnings
 from collections.abc import Callable
 
 import cv2
@@ -16,8 +14,9 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from dalle.pictures.colour import to_srgb
-from dalle.pictures.faults import PILLOW_FAULTS, UndecodableImage
+from dalle.pictures.faults import UndecodableImage
 from dalle.pictures.formats import Still, open_still
+from dalle.pictures.formats.exif import exif_json
 from dalle.pictures.pixels import Pixels
 
 MAX_PIXELS = 100_000_000
@@ -68,19 +67,8 @@ class Picture:
         return self._unturn is None and self._still.header.icc is None and self._still.header.is_plain_rgb
 
     def exif_json(self) -> str:
-        """The EXIF tags as one JSON object of strings; places where it was taken and binary tags are left out."""
-        exif = self._still.header.exif
-        tags = {ExifTags.TAGS.get(tag, str(tag)): value for tag, value in exif.items()}
-        with warnings.catch_warnings(action="ignore"):
-            try:
-                inner = exif.get_ifd(ExifTags.IFD.Exif)
-            except PILLOW_FAULTS:
-                inner = {}
-        tags |= {ExifTags.TAGS.get(tag, str(tag)): value for tag, value in inner.items()}
-        for pointer in ("ExifOffset", "GPSInfo", "ExifInteroperabilityOffset"):
-            tags.pop(pointer, None)
-        text = {name: str(value).strip("\0 ") for name, value in tags.items() if not isinstance(value, bytes)}
-        return json.dumps(text, sort_keys=True)
+        """The EXIF tags as one JSON object of strings, of 16 KiB at most: `dalle.pictures.formats.exif.exif_json`."""
+        return exif_json(self._still.header.exif)
 
     def memory(self, at_least: int = 0) -> int:
         """Bytes that `pixels` holds at once, at most, beside the file's own."""

@@ -70,21 +70,27 @@ def read_ahead(dataset: Dataset[Any], workers: int, items: Sequence[int] | None 
         worker_init_fn=partial(_begin, ends_with_parent=is_guarded()),
         generator=torch.Generator(),  # it draws a seed for its workers: not from the training's generator
     )
-    read = iter(loader)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    why = _WITH_SCRIPT if needs_script else _OUT_OF_MEMORY
+    try:
+        read = iter(loader)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    except RuntimeError as error:  # one died while others were started
+        raise _named(error, why) from None
     while True:
         try:
             item = next(read)
         except StopIteration:
             return
         except (RuntimeError, OSError, EOFError) as error:
-            if asked_to_stop() or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
-                raise
-            raise CommandFailed(
-                f"a process that reads ahead died{_WITH_SCRIPT if needs_script else _OUT_OF_MEMORY}"
-            ) from None
+            raise _named(error, why) from None
         yield item
+
+
+def _named(error: Exception, why: str) -> Exception:
+    """The death of a process that reads ahead, in a sentence; any other error as it is."""
+    is_another = isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)
+    return error if asked_to_stop() or is_another else CommandFailed(f"a process that reads ahead died{why}")
 
 
 def _begin(_worker: int, *, ends_with_parent: bool) -> None:

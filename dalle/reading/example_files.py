@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,15 @@ import pyarrow as pa
 from dalle.reading.ragged import Column, Lists, joined
 from schemas.examples import CODES, TEXT_LENGTH
 from schemas.folder import Folder
+from schemas.json_text import parse_json
 from schemas.shards import read_parquet, read_tar
+
+_SAMPLE = {
+    "text_tokens": pa.list_(pa.list_(pa.uint16())),
+    "image_codes": pa.list_(pa.list_(pa.uint16())),
+    "captions": pa.list_(pa.string()),
+}
+"""What is read of a sample in a tar."""
 
 
 @dataclass(frozen=True)
@@ -96,16 +104,10 @@ class ExampleFiles:
         with self.folder.open(file) as opened:
             for key, members in read_tar(opened, path):
                 try:
-                    rows.append(_row_of_sample(members))
-                except (KeyError, ValueError) as error:
-                    raise ValueError(f"{path}, sample {key}: {error!r}; make the shard again") from None
-        return pa.table(
-            {
-                "text_tokens": pa.array([row["text_tokens"] for row in rows], pa.list_(pa.list_(pa.uint16()))),
-                "image_codes": pa.array([row["image_codes"] for row in rows], pa.list_(pa.list_(pa.uint16()))),
-                "captions": pa.array([row["captions"] for row in rows], pa.list_(pa.string())),
-            }
-        )
+                    rows.append(row_of_sample(members))
+                except ValueError as error:
+                    raise ValueError(f"{path}, sample {key}: {error}; make the shard again") from None
+        return pa.table({name: pa.chunked_array([row[name] for row in rows], kind) for name, kind in _SAMPLE.items()})
 
     def _checked(self, table: pa.Table, path: str, ids: np.ndarray) -> Examples:
         codes = Column(table["image_codes"], "image_codes", path)
@@ -127,13 +129,18 @@ class ExampleFiles:
         )
 
 
-def _row_of_sample(members: dict[str, bytes]) -> dict[str, Any]:
-    """What the reader wants of a sample in a tar.
+def row_of_sample(members: Mapping[str, bytes]) -> dict[str, pa.Array]:
+    """What the reader wants of a sample in a tar: a row of text_tokens, image_codes and captions.
 
     Raises:
-        KeyError: if it is not there.
-        ValueError: if it cannot be read.
+        ValueError: if something of it is missing, or is no list of numbers or captions.
     """
-    row = json.loads(members["json"])
-    codes = np.load(io.BytesIO(members[CODES]), allow_pickle=False)
-    return {"text_tokens": row["text_tokens"], "captions": row["captions"], "image_codes": list(codes)}
+    try:
+        row = parse_json(members["json"])
+        codes = np.lib.format.read_array(io.BytesIO(members[CODES]), allow_pickle=False)
+        values = {**{name: row[name] for name in ("text_tokens", "captions")}, "image_codes": list(codes)}
+        return {name: pa.array([values[name]], kind) for name, kind in _SAMPLE.items()}
+    except KeyError as error:
+        raise ValueError(f"has no {error}") from None
+    except (TypeError, ValueError, OverflowError, EOFError, MemoryError) as error:
+        raise ValueError(f"cannot be read ({' '.join(str(error).split())})") from None

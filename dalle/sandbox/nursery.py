@@ -36,9 +36,11 @@ class Worker:
     """A worker, seen from the process that it works for."""
 
     def __init__(
-        self, nursery: Nursery, limits: Limits, line: Connection, slots: list[int], fate: socket.socket
+        self, nursery: Nursery, kind: tuple[Limits, str], line: Connection, slots: list[int], fate: socket.socket
     ) -> None:
-        self.limits, self.line, self.slots = limits, line, slots
+        self.kind = kind
+        """Its limits, and the module that was imported before they held."""
+        self.limits, self.line, self.slots = kind[0], line, slots
         self.loaded = b""
         """The pickled function that it has."""
         self._nursery, self._fate = nursery, fate
@@ -100,7 +102,7 @@ class Nursery:
         """
         with _lock:
             for worker in () if fresh else self._free:
-                if worker.limits == limits:
+                if worker.kind == (limits, module):
                     self._free.remove(worker)
                     return worker
         ours, theirs = Pipe()
@@ -110,7 +112,7 @@ class Nursery:
             request = json.dumps({**asdict(limits), "module": module}).encode().ljust(_REQUEST)
             with _lock:
                 socket.send_fds(self._line, [request], [theirs.fileno(), fates.fileno(), *slots])
-        return Worker(self, limits, ours, slots, fate)
+        return Worker(self, (limits, module), ours, slots, fate)
 
     def give_back(self, worker: Worker) -> None:
         """A worker that has nothing to do."""

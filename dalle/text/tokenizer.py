@@ -29,6 +29,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from schemas.examples import TEXT_LENGTH, TEXT_VOCABULARY
+from schemas.json_text import parse_json
 from schemas.regular_file import check_regular
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are processes
@@ -55,10 +56,12 @@ class Tokenizer:
             ValueError: if it is not a byte-level BPE vocabulary of at most 16,384 entries.
         """
         try:
-            self._library = tokenizers.Tokenizer.from_str(content.decode())
-            file = json.loads(content)
+            file = parse_json(content)
             model, added = file["model"], file.get("added_tokens") or []
             kind, entries = model["type"], model["vocab"]
+            if model.get("continuing_subword_prefix"):  # longer than a part of a merge it makes the library panic
+                raise ValueError("its model has a continuing_subword_prefix, which no byte-level BPE has")
+            self._library = tokenizers.Tokenizer.from_str(content.decode())
         except Exception as error:  # noqa: BLE001  the library raises Exception itself
             raise ValueError(f"{where}: not a vocabulary in the JSON of `tokenizers` ({error})") from None
         if kind != "BPE" or not 0 < len(entries) <= TEXT_VOCABULARY:

@@ -15,10 +15,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dalle.training.checkpoint import like
 from dalle.training.ranks import Ranks
+from schemas.json_text import parse_json
+from schemas.shapes import TEXT, Kind, Names, misfit
 from schemas.whole_file import whole_file
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
+_LINE = Names(TEXT, Kind("a number", lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)))
 
 
 class Log:
@@ -67,21 +70,24 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     """The lines of a folder's `log.jsonl`, oldest first; none if there is no such file.
 
     Raises:
-        ValueError: naming the line that is no JSON.
+        ValueError: naming the first line that is not of such a file.
     """
     path, lines = folder / LOG, list[dict[str, float]]()
     for number, line in enumerate(path.read_text(errors="replace").splitlines() if path.is_file() else (), 1):
         try:
-            lines.append(dict(json.loads(line)))
-        except (ValueError, TypeError):
-            raise ValueError(f"{path}, line {number}: is no line of a log; it was changed after writing") from None
+            value = parse_json(line)
+        except ValueError:
+            value = None
+        if misfit(value, _LINE):
+            raise ValueError(f"{path}, line {number}: is no line of a log; it was changed after writing")
+        lines.append(value)
     return lines
 
 
 def _step_of(line: str) -> int:
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+        return int(parse_json(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError):
         return 2**62  # cut short by a kill
 
 

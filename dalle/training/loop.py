@@ -15,16 +15,18 @@ import torch
 
 from dalle.training import checkpoint
 from dalle.training.logs import TENSORBOARD, Log
-from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish, invalidate
+from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish
 from dalle.training.options import LoopOptions
 from dalle.training.ranks import Ranks
 from dalle.training.set_aside import CHECKPOINTS, is_set_aside, settle
 from dalle.training.standing import SpoiltTraining, Standing
+from schemas import opening
+from schemas.commands.ending import CommandFailed, cause_outside
 from schemas.commands.guard import ask_for_patience
 from schemas.commands.stopping import asked_to_stop, at_once, deferred
 from schemas.folder import Folder
 from schemas.lock import only_run
-from schemas.manifest import fingerprint
+from schemas.manifest import WEIGHTS, fingerprint
 
 BatchT = TypeVar("BatchT")
 BatchOut = TypeVar("BatchOut", covariant=True)
@@ -112,20 +114,24 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
         done = _start(run, options, ranks, recipe)
         if done is None:
             return
-        with Log(options.output_folder, done) if ranks.first else contextlib.nullcontext() as log:
-            _take_steps(run, options, done, log)
+        try:
+            with Log(options.output_folder, done) if ranks.first else contextlib.nullcontext() as log:
+                _take_steps(run, options, done, log)
+            if ranks.first:
+                finish(options.output_folder, recipe, run.save)
+        except OSError as error:  # something was written by now: it is no mistake in what was asked for
+            raise CommandFailed(cause_outside(error)) from error
         if ranks.first:
-            invalidate(options.output_folder)
-            weights = run.save(options.output_folder)
-            finish(options.output_folder, recipe, weights)
-            print(f"  weights: {weights}\n  look at: tensorboard --logdir {options.output_folder / TENSORBOARD}")
+            print(f"  weights: {options.output_folder / WEIGHTS}")
+            print(f"  look at: tensorboard --logdir {options.output_folder / TENSORBOARD}")
 
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One training at a time in a folder; a model that it was to replace and could not is put back at its end."""
     folder.mkdir(parents=True, exist_ok=True)
-    with only_run(Folder(folder)):
+    with only_run(Folder(folder)) as held:
+        opening.settle(held)
         settle(folder)
         try:
             yield
@@ -211,19 +217,25 @@ def _take_steps(run: Run[Any], options: LoopOptions, done: int, log: Log | None)
                 if log is not None:
                     log.figures(step, figures)
                     print(f"  step {step:,} of {options.steps:,}: {run.summary(figures)}", flush=True)
-                _check_finite(figures["loss"], step)
+                _check_finite(figures["loss"], step, options.output_folder)
             if log is not None and options.eval_every and step % options.eval_every == 0:
                 run.watch(batch, step, log)
             if log is not None and (step == options.steps or step % options.save_every == 0):
                 standing.saved(save(step, remember()))
 
 
-def _check_finite(loss: float, step: int) -> None:
+def _check_finite(loss: float, step: int, folder: Path) -> None:
     if not math.isfinite(loss):
         raise SpoiltTraining(
-            f"step {step}: the loss is {loss}; the checkpoints before it are kept, go on from there with a lower "
-            "--learning_rate, more --warmup_steps or a --grad_clip"
+            f"step {step}: the loss is {loss}; {_what_is_kept(folder)} with a lower --learning_rate, more "
+            "--warmup_steps or a --grad_clip"
         )
+
+
+def _what_is_kept(folder: Path) -> str:
+    if checkpoint.latest(folder / CHECKPOINTS) is None:
+        return "there is no checkpoint yet, begin again"
+    return "the checkpoints before it are kept, go on from there"
 
 
 def _save(state: Mapping[str, Any], batches: Mapping[str, Any], folder: Path, step: int) -> Path:
@@ -232,7 +244,7 @@ def _save(state: Mapping[str, Any], batches: Mapping[str, Any], folder: Path, st
     if spoilt:
         raise SpoiltTraining(
             f"step {step}: {len(spoilt)} of {len(state['weights'])} weights are not finite, the first is {spoilt[0]}; "
-            "the checkpoints before it are kept, go on from there with a lower --learning_rate"
+            f"{_what_is_kept(folder)} with a lower --learning_rate"
         )
     if asked_to_stop():
         ask_for_patience(_COPIES * sum(value.nbytes for value in state["weights"].values()) / _SLOWEST_DISK)

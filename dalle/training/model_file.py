@@ -7,7 +7,6 @@ have the names and shapes of the network of these sizes, and hold numbers and no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
+from schemas.json_text import parse_json
 from schemas.regular_file import check_regular
 
 ConfigT = TypeVar("ConfigT")
@@ -106,8 +106,8 @@ def _config(config_type: type[ConfigT], metadata: Mapping[str, str] | None) -> C
     if metadata is None or "config" not in metadata:
         raise _Misfit("has no config in its metadata")
     try:
-        value = json.loads(metadata["config"])
-    except (ValueError, RecursionError) as error:
+        value = parse_json(metadata["config"])
+    except ValueError as error:
         raise _Misfit(f"the config in its metadata is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise _Misfit("the config in its metadata is not an object")

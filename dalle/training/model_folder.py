@@ -4,6 +4,7 @@
     log.jsonl           figures, and in tensorboard/ the same with pictures
     _recipe.json        what the model is being made from, while it is not finished
     model.safetensors   the weights, when all steps are done
+    _next/              weights and manifest, until both are whole and take their place
     manifest.json       last of all: job, options, fingerprints of the inputs, lineage, sha256 of the weights
 
 The same command goes on where it was interrupted. A folder of another job, network, seed or data set is refused, unless
@@ -12,7 +13,7 @@ The same command goes on where it was interrupted. A folder of another job, netw
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,9 @@ from dalle.training import checkpoint
 from dalle.training.logs import LOG
 from dalle.training.set_aside import CHECKPOINTS, set_aside
 from schemas.commands.ending import CommandFailed
+from schemas.draft import NEXT, Draft
 from schemas.folder import RECIPE, Folder
+from schemas.journal import JOURNAL, put_in_place
 from schemas.manifest import MANIFEST, WEIGHTS, manifest, read_manifest, read_recipe, versions
 
 IncrementalMode = Literal["incremental", "overwrite"]
@@ -126,25 +129,30 @@ def is_stale(folder: Path, sha256: str) -> bool:
 def begin(folder: Path, resumption: Resumption, recipe: ModelRecipe) -> None:
     """Make the folder ready for the run: called when its options are known to be good and its checkpoint is read.
 
-    A finished model that is trained on stays one until its weights are about to be written anew (`invalidate`).
+    A finished model stays whole, until the new weights take its place.
     """
     if resumption.anew:
         set_aside(folder)
     model = Folder(folder)
+    model.remove_tree(NEXT)
     model.write_json(RECIPE, recipe.to_json())
-    for name in (WEIGHTS, RECIPE, MANIFEST, LOG, f"{CHECKPOINTS}/*.safetensors"):
+    for name in (RECIPE, JOURNAL, LOG, f"{CHECKPOINTS}/*.safetensors"):
         for leftover in folder.glob(f"{name}.tmp-*"):
             leftover.unlink()  # of a run that was killed while it wrote
 
 
-def invalidate(folder: Path) -> None:
-    """Take away what says that the weights are whole, before others take their name."""
-    Folder(folder).remove(MANIFEST)
+def finish(folder: Path, recipe: ModelRecipe, save: Callable[[Path], Path]) -> None:
+    """Write weights and manifest, and put them in the place of those that are there, if any.
 
-
-def finish(folder: Path, recipe: ModelRecipe, weights: Path) -> None:
-    """Write the manifest, when the weights are there."""
+    Args:
+        folder: the model's, which this training alone holds.
+        recipe: what it is made from.
+        save: writes the weights into the folder that it is given, and gives the file.
+    """
     model = Folder(folder)
+    draft = Draft(model)
+    (folder / NEXT).mkdir(exist_ok=True)
+    weights = save(folder / NEXT).name
     made_from = recipe.to_json()
     value = manifest(
         job=recipe.job,
@@ -155,8 +163,9 @@ def finish(folder: Path, recipe: ModelRecipe, weights: Path) -> None:
         markers=[],
         lineage=recipe.lineage,
     )
-    files = {weights.name: {"sha256": model.sha256(weights.name), "size": model.size(weights.name)}}
-    model.write_json(MANIFEST, {**value, "files": files})
+    files = {weights: {"sha256": draft.sha256(weights), "size": draft.size(weights)}}
+    draft.write_json(MANIFEST, {**value, "files": files})
+    put_in_place(draft, MANIFEST)
     model.remove(RECIPE)
     if not _is_finished(folder):
         raise CommandFailed(

@@ -1,7 +1,8 @@
-"""A model that is to be overwritten stays whole until the new one has its first checkpoint.
+"""Where a training stood that is to be overwritten stays until the new one has its first checkpoint.
 
-What a training left is moved into `_replaced/` when another begins in its place, and deleted once that has something to
-go on from. If it ends before, however it ends, the next command of any kind finds `_replaced/` and puts all of it back.
+Its checkpoints and log are moved into `_replaced/` when another begins in its place, and deleted once that has
+something to go on from. If it ends before, however it ends, the next training finds `_replaced/` and puts all of it
+back. Finished weights and their manifest are not moved: they stay until those of the new training take their place.
 Only files that a training writes are moved: what else lies in the folder is somebody's own.
 """
 
@@ -15,7 +16,6 @@ from pathlib import Path
 from dalle.training import checkpoint
 from dalle.training.logs import LOG, TENSORBOARD
 from schemas.folder import RECIPE
-from schemas.manifest import MANIFEST, WEIGHTS
 
 CHECKPOINTS = "checkpoints"
 ASIDE = "_replaced"
@@ -60,7 +60,7 @@ def _own_files(folder: Path) -> Iterator[str]:
         yield f"{CHECKPOINTS}/{path.name}"
     for path in sorted((folder / TENSORBOARD).glob("events.out.tfevents.*")):
         yield f"{TENSORBOARD}/{path.name}"
-    for name in (LOG, WEIGHTS, RECIPE, MANIFEST):
+    for name in (LOG, RECIPE):
         if (folder / name).is_file():
             yield name
 

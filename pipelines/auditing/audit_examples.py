@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from dalle.reading.example_files import row_of_sample
 from dalle.reading.ragged import Column
 from pipelines.auditing.audit_files import audit_columns, audit_files, audit_marker
 from schemas.examples import CODES, TEXT_LENGTH, examples_schema
@@ -75,14 +74,15 @@ def _audit_tar(folder: Folder, name: str, table: pa.Table) -> Iterator[str]:
                 if row is None or set(members) != {"txt", "json", CODES}:
                     yield f"{where}, sample {key}: is not in the Parquet file, or its members are {', '.join(members)}"
                     continue
-                member = json.loads(members["json"])
-                codes = np.load(io.BytesIO(members[CODES]), allow_pickle=False)
-                if codes.tolist() != row["image_codes"] or any(
-                    member[n] != row[n] for n in ("captions", "text_tokens")
-                ):
+                try:
+                    wrong = any(column[0].as_py() != row[n] for n, column in row_of_sample(members).items())
+                except ValueError as error:
+                    yield f"{where}, sample {key}: {error}"
+                    continue
+                if wrong:
                     yield f"{where}, sample {key}: is not what the Parquet file says"
-    except (ValueError, KeyError, OSError) as error:
-        yield f"{where}: {error}"
+    except (ValueError, OSError) as error:
+        yield str(error) if isinstance(error, ValueError) else f"{where}: {error.strerror}"
         return
     if seen != list(rows):
         yield f"{where}: its samples are not the rows of the Parquet file"

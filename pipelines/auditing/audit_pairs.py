@@ -12,9 +12,10 @@ import pyarrow as pa
 from dalle.pictures.images import UndecodableImage, decode
 from pipelines.auditing.audit_files import all_are_files, audit_columns, audit_files, audit_marker
 from schemas.folder import Folder
+from schemas.json_text import parse_json
 from schemas.manifest import Counts
-from schemas.pair_shards import PICTURES, sample_json
-from schemas.pairs import LEDGER, REMOVED, STATUSES, SUCCESS, uid
+from schemas.pair_shards import sample_json
+from schemas.pairs import LEDGER, PICTURES, REMOVED, STATUSES, SUCCESS, uid
 from schemas.reasons import REASONS, STATUS_OF_STAGE
 from schemas.shards import index_digits, read_parquet, read_tar, sample_key
 
@@ -114,7 +115,7 @@ def _audit_sample(row: Mapping[str, Any] | None, members: Mapping[str, bytes]) -
     if members["txt"].decode("utf-8", "replace") != (row["text"] or ""):
         yield "its txt is not the ledger's text"
     try:
-        if json.loads(members["json"]) != json.loads(sample_json(row)):
+        if parse_json(members["json"]) != json.loads(sample_json(row)):
             yield "its json is not what the ledger says"
     except ValueError:
         yield "its json cannot be parsed"

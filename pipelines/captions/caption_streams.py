@@ -12,7 +12,7 @@ from pipelines.lists import ListOptions, open_source
 from pipelines.lists.presets import PRESETS
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, lineage_from
-from schemas.opening import open_dataset
+from schemas.opening import check_unchanged, open_dataset
 from schemas.pairs import SUCCESS
 from schemas.shards import read_parquet
 
@@ -49,6 +49,7 @@ class DatasetCaptions:
         """One for each shard."""
         for shard in self._manifest["shards"]:
             rows = read_parquet(self._folder, f"{shard['name']}.parquet", ["status", "captions"])
+            check_unchanged(self._folder, shard["name"], fingerprint(shard["files"]))
             kept = rows.filter(pc.equal(rows["status"], SUCCESS))
             yield [caption for caption in pc.list_flatten(kept["captions"]).to_pylist() if caption]
 

@@ -20,6 +20,7 @@ from schemas.embeddings import METADATA, embeddings_name, metadata_name, read_so
 from schemas.folder import FileRecord, Folder, Staging
 from schemas.manifest import Counts
 from schemas.matches import DENYLIST, REASON, WITHIN, WITHIN_SET, DecidedBy, denied
+from schemas.opening import check_unchanged
 from schemas.pair_shards import OutputFormat, read_ledger, read_pictures, write_pairs
 from schemas.pairs import REMOVED, SUCCESS
 from schemas.shards import read_parquet, write_parquet
@@ -59,6 +60,7 @@ class Clean:
             embedded = ledger.filter(pc.field("status") == SUCCESS).select(METADATA.names)
             write_parquet(file, [embedded.cast(METADATA)], METADATA)
         counts = self._write(unit, staging, ledger, rows, {entry["key"]: entry for entry in denied_rows})
+        check_unchanged(self.pairs, unit.shard, unit.reads)
         note(counts)
         return Done(counts)
 

@@ -20,6 +20,7 @@ from pipelines.vectors.duplicates import ReferenceSet
 from schemas.embeddings import DETECTOR_FILE, embeddings_name, read_vectors, write_vectors
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts, fingerprint, versions
+from schemas.opening import check_unchanged
 from schemas.pair_shards import read_pictures
 from schemas.shards import read_parquet, shard_digits, shard_name, write_parquet
 
@@ -55,6 +56,7 @@ class EmbedPairs:
         named = ((f"{self.pairs.path(unit.shard)}, sample {key}", data) for key, _, data in pictures)
         with one_thread():
             vectors = embed(detector(self.detector), _noted(named, note))
+        check_unchanged(self.pairs, unit.shard, unit.reads)
         return _write(staging, unit, vectors[:, 0])
 
 

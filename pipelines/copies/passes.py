@@ -108,7 +108,9 @@ class Passes:
         """One for each shard of the pairs, which keeps its number."""
         rows = {name: Counts.of_json(shard["counts"]).rows for name, shard in self.shards.items()}
         compared = [unit.fingerprint for unit in self.comparison_units]
-        return list(recipe.units([Unit(shard=name, rows=count) for name, count in rows.items()], compared))
+        reads = {name: fingerprint(shard["files"]) for name, shard in self.shards.items()}
+        units = [Unit(shard=name, rows=count, reads=reads[name]) for name, count in rows.items()]
+        return list(recipe.units(units, compared))
 
     def run(self, units: Sequence[Unit]) -> list[SetSummary]:
         """All passes, one after the other; what is done is not done again.
@@ -189,6 +191,7 @@ class Passes:
             Unit(
                 shard=name,
                 rows=Counts.of_json(shard["counts"]).kept,
+                reads=fingerprint(shard["files"]),
                 fingerprint=fingerprint([*made_from, shard["files"]]),
             )
             for name, shard in self.shards.items()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any, cast
@@ -20,8 +20,9 @@ from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.text import lines, open_text
 from pipelines.lists.values import captions_of
 from schemas.folder import Folder
+from schemas.json_text import parse_json
 from schemas.manifest import MANIFEST, read_manifest
-from schemas.pair_shards import PICTURES as STORED
+from schemas.pairs import PICTURES as STORED
 from schemas.pairs import SUCCESS
 from schemas.shards import read_parquet
 
@@ -192,7 +193,7 @@ def _tars(paths: Sequence[str]) -> Iterator[Reference]:
 def _coco(path: str, pictures: str) -> list[Reference]:
     with fsspec.open(path, "rb") as file:
         try:
-            value = json.load(file)
+            value = parse_json(file.read())
             captions = {
                 a["image_id"]: next(iter(captions_of(a["caption"])), "") for a in reversed(value["annotations"])
             }
@@ -215,8 +216,9 @@ def _unique(references: Sequence[Reference]) -> list[Reference]:
     """Ids are names without folders, as long as no two are the same."""
     names = [reference.id.rsplit("/", 1)[-1] for reference in references]
     if len(set(names)) < len(names):
-        if len({reference.id for reference in references}) < len(references):
-            twice = next(r for n, r in enumerate(references) if r.id in {other.id for other in references[:n]})
+        times = Counter(reference.id for reference in references)
+        if len(times) < len(references):
+            twice = next(reference for reference in references if times[reference.id] > 1)
             raise ValueError(f"{twice.file}: the reference '{twice.id}' is there twice; names must be different")
         return list(references)
     return [replace(reference, id=name) for name, reference in zip(names, references, strict=True)]

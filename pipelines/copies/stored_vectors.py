@@ -8,19 +8,22 @@ Only a `detector.json` beside the vectors says which detector made them; those o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from dalle.detectors import Embedder
+from pipelines.lists.columns import few_of
 from schemas.embeddings import DETECTOR_FILE, read_vectors, shape_of_vectors
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST
+from schemas.shapes import TEXT, misfit
 from schemas.shards import read_parquet
 
 TABLE = "references.parquet"
+_MADE_BY = {"detector": TEXT}
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class StoredVectors:
 
     def ids(self) -> list[str]:
         """What the vectors are of, by their names."""
-        return [name for table in self.table_files for name in next(_columns(read_parquet(self.tables, table)))]
+        return [name for table in self.table_files for name in next(_columns(self.tables, table))]
 
     def load(self, embedder: Embedder) -> tuple[list[str], list[str], list[str], np.ndarray]:
         """Ids, sha256s and captions ([R] each, empty where they are not known), and vectors [R, V, D] float32.
@@ -54,14 +57,14 @@ class StoredVectors:
         self._check_detector(embedder)
         columns: tuple[list[str], list[str], list[str]] = ([], [], [])
         for name in self.table_files:
-            for column, values in zip(columns, _columns(read_parquet(self.tables, name)), strict=True):
+            for column, values in zip(columns, _columns(self.tables, name), strict=True):
                 column.extend(values)
         vectors = self._read_vectors(embedder)
         ids = columns[0]
         if len(ids) != len(vectors):
             raise ValueError(f"{self.where}: {len(vectors)} vectors, {len(ids)} rows say of what; make both anew")
         if len(set(ids)) < len(ids):
-            twice = next(one for number, one in enumerate(ids) if one in set(ids[:number]))
+            twice = next(one for one, times in Counter(ids).items() if times > 1)
             raise ValueError(f"{self.where}: the reference '{twice}' is there twice; names must be different")
         return *columns, vectors
 
@@ -82,7 +85,10 @@ class StoredVectors:
                 f"{self.where}: does not say which detector made its vectors; if it was {embedder.fingerprint}, put "
                 f'{DETECTOR_FILE} with {{"detector": "{embedder.fingerprint}"}} beside them'
             )
-        made_by = self.vectors.read_json(DETECTOR_FILE).get("detector")
+        value = self.vectors.read_json(DETECTOR_FILE)
+        if fault := misfit(value, _MADE_BY):
+            raise ValueError(f"{self.vectors.path(DETECTOR_FILE)}: {fault}; it was changed after it was written")
+        made_by = value["detector"]
         if made_by != embedder.fingerprint:
             raise ValueError(
                 f"{self.where}: its vectors were made by the detector {made_by}, now it is {embedder.fingerprint}; "
@@ -118,11 +124,15 @@ def _numbered(folder: Folder, start: str, end: str) -> tuple[str, ...]:
     )
 
 
-def _columns(table: pa.Table) -> Iterator[list[str]]:
+def _columns(folder: Folder, file: str) -> Iterator[list[str]]:
     """Ids, sha256s and captions: of our own tables, or of clip-retrieval's metadata."""
+    table = read_parquet(folder, file)
     names = next((name for name in ("id", "image_path", "key") if name in table.column_names), None)
     if names is None:
-        raise ValueError(f"no column id, image_path or key says what the vectors are of; found {table.column_names}")
+        raise ValueError(
+            f"{folder.path(file)}: no column id, image_path or key says what the vectors are of; its columns are "
+            f"{few_of(table.column_names)}"
+        )
     yield [str(value).rsplit("/", 1)[-1] for value in table[names].to_pylist()]
     for name in ("sha256", "caption"):
         known = table[name].to_pylist() if name in table.column_names else [None] * table.num_rows

@@ -133,12 +133,19 @@ class Answer:
         tags = self.headers.get("x-robots-tag")
         if tags:
             self.opted_out = opts_out(tags, self._options.agents, self._options.disallowed_header_directives)
-        announced = self.headers.get("content-length", ("",))[-1]
-        if announced.isascii() and announced.isdigit() and len(announced) < 20:
-            self._announced = int(announced)
-            size = max(size, self._announced)
-        self.too_large = size > self._options.max_bytes
+        self._announced = self._length_announced()
+        self.too_large = max(size, self._announced) > self._options.max_bytes
         return self.opted_out or self.too_large
+
+    def _length_announced(self) -> int:
+        """Bytes of the body, as its header says; 0 if it does not."""
+        said = self.headers.get("content-length", ("",))[-1]
+        return int(said) if said.isascii() and said.isdigit() and len(said) < 20 else 0
+
+    @property
+    def announces_too_much(self) -> bool:
+        """Whether it is refused for what its header says, also where not a byte of it came."""
+        return not self.is_robots and self.status < 300 and self._length_announced() > self._options.max_bytes
 
     def _header(self, line: bytes) -> int:
         if line[:5] == b"HTTP/":  # another answer, after a 100 or a proxy's

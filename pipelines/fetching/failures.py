@@ -59,7 +59,7 @@ def failure(answer: Answer, error: int, message: str, *, redirected: bool) -> No
     if answer.opted_out:
         tags = "; ".join(answer.headers["x-robots-tag"])
         return NotKept("opted-out", f"X-Robots-Tag: {tags[:100]}")
-    if answer.too_large:
+    if answer.too_large or (not answer.size and answer.announces_too_much):
         return NotKept("too-large", "more bytes than --max_bytes")
     if answer.cut:
         return None

@@ -84,7 +84,8 @@ class FetchOptions:
     """Name by which robots.txt and X-Robots-Tag may address this collector, of letters, digits, - and _; it is sent in
     the user agent before dalle-pipelines, which is the name by default and by which they may address it still."""
     disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
-    """X-Robots-Tag directives that opt a picture out; none does if the flag stands alone."""
+    """X-Robots-Tag directives that opt a picture out; none does if the flag stands alone. The directive `none` counts
+    where noindex or nofollow does."""
     ignore_robots: bool = False
     """Fetch also what robots.txt does not allow. By default such links fail as robots-txt."""
     proxy: str | None = no_change_of_bytes(default=None)

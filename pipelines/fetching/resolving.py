@@ -107,11 +107,11 @@ class Resolver:
             except OSError as error:
                 lookup.fault = error
             lookup.until = time.monotonic() + _HOLDS
-            if lookup.addresses:
-                self._known.put(lookup.host, lookup, 500 + 60 * len(lookup.addresses))
             with self._changed:
                 del self._running[lookup.host]
                 lookup.done = True
+                if lookup.addresses:  # known when it is done, for who finds it there does not listen
+                    self._known.put(lookup.host, lookup, 500 + 60 * len(lookup.addresses))
                 listeners, lookup.listeners = lookup.listeners, []
             for listener in listeners:
                 listener(lookup)

@@ -35,11 +35,16 @@ _PARSED = 96 << 20
 
 _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _AGENT_LINE = re.compile(r"user[- ]?agent\s*(?:[:\s]\s*(.*)|$)", re.IGNORECASE)
-_OF_NO_GROUP = re.compile(r"(?:site-?maps?|host)\s*:", re.IGNORECASE)
+_RULE_LINE = re.compile(
+    r"(?:(allow)|disallow|dissallow|dissalow|disalow|diasllow|disallaw)\s*(?:[:\s]\s*(.*)|$)", re.IGNORECASE
+)
+"""The only lines that end a list of agents (RFC 9309, section 2.2.4), with the misspellings that Protego knows."""
 _PRODUCT = re.compile(r"[^/\s;]*")
 _NAME = re.compile(r"[A-Za-z0-9_-]+|\*")
 _WITH_VALUES = ("max-image-preview", "max-snippet", "max-video-preview", "unavailable_after")
 """X-Robots-Tag directives whose colon is no agent's."""
+_NONE = frozenset(["noindex", "nofollow"])
+"""What the X-Robots-Tag directive `none` stands for."""
 
 _parsed: BoundedCache[str, Protego] = BoundedCache(_PARSED)
 
@@ -84,31 +89,35 @@ def _text(body: bytes) -> str:
 
 
 def _relevant(text: str, agents: Sequence[str]) -> Iterator[str]:
-    """The lines of the groups of these agents and of `*`.
+    """The groups of these agents and of `*`, of lines that name an agent, allow or disallow.
 
-    The others would only cost: a file of many agents over many rules takes their product in memory and time.
+    Others' groups would only cost: a file of many agents over many rules takes their product in memory and time. Lines
+    of other kinds would end the list of a group's agents for Protego, and what follows would hold for none of them.
     """
     ours = {agent.lower(): agent for agent in (*agents, "*")}
     named: list[str] = []
     in_rules = False
     for line in text.splitlines():
         line = line.partition("#")[0].strip()
-        if not line or _OF_NO_GROUP.match(line):
-            continue
         agent_line = _AGENT_LINE.fullmatch(line)
         if agent_line:
             if in_rules:
                 named, in_rules = [], False
-            name = agent_line[1] or ""
-            product = name if name == "*" else _PRODUCT.match(name)[0].replace("*", "").lower()  # type: ignore[index]
+            product = _PRODUCT.match(agent_line[1] or "")[0].lower()  # type: ignore[index]
+            product = product if product == "*" else product.replace("*", "")
             if product in ours and ours[product] not in named:
                 named.append(ours[product])
+            continue
+        rule = _RULE_LINE.fullmatch(line)
+        if rule is None:
             continue
         if not in_rules:
             yield from (f"User-agent: {name}" for name in named)
             in_rules = True
         if named:
-            yield line
+            yield f"{'Allow' if rule[1] else 'Disallow'}: {rule[2] or ''}"
+    if not in_rules:  # a group without a rule forbids nothing to its agents, whatever `*` says
+        yield from (f"User-agent: {name}" for name in named)
 
 
 def _parse(text: str) -> Protego:
@@ -168,6 +177,7 @@ def opts_out(tags: Sequence[str], agents: Collection[str], disallowed: Collectio
         agents: our names, in lower case.
         disallowed: the directives that count.
     """
+    counting = that_count(disallowed)
     for tag in tags:
         is_for_us = True
         for part in tag.lower().split(","):
@@ -176,6 +186,11 @@ def opts_out(tags: Sequence[str], agents: Collection[str], disallowed: Collectio
             if colon and name not in _WITH_VALUES and _NAME.fullmatch(name):
                 is_for_us = name == "*" or name in agents
                 directive = rest
-            if is_for_us and directive in disallowed:
+            if is_for_us and directive in counting:
                 return True
     return False
+
+
+def that_count(disallowed: Collection[str]) -> frozenset[str]:
+    """X-Robots-Tag directives, with `none` where one of those counts that it stands for."""
+    return frozenset(disallowed) | ({"none"} if _NONE.intersection(disallowed) else set())

@@ -23,7 +23,7 @@ _CLEAN = re.compile(
 )
 """Addresses of which nothing has to be changed but, perhaps, the host; by far the most."""
 _DOTTED_STEP = re.compile(r"/(?:\.|%2e)", re.IGNORECASE)
-_PARTS = re.compile(r"(https?):[/\\]{2}([^/\\?#]*)([^?#]*)(\?[^#]*)?", re.IGNORECASE | re.DOTALL)
+_PARTS = re.compile(r"(https?):[/\\]{2}([^/\\?#]*)([^?#]*)(\?[^#]*)?", re.IGNORECASE | re.ASCII | re.DOTALL)
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 _ZONE = re.compile(r"%(?:25)?([A-Za-z0-9_.-]+)")

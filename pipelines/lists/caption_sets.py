@@ -5,7 +5,6 @@ With `--image_folder` a row's `url` is the picture's path in it, and a picture t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import IO, Any
@@ -21,18 +20,19 @@ from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.rows import JSON_TEXT, Row, batches
 from pipelines.lists.text import decoded, lines, open_text
 from pipelines.lists.values import SeenNames, as_text, captions_of, extras_of, text_of
+from schemas.json_text import parse_json
 
 
 def coco(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     """COCO's captions JSON; without local pictures they are fetched from `coco_url`."""
     with open_text(path) as file:
         try:
-            value = json.load(file)
+            value = parse_json(file.read())
             images, annotations = value["images"], value["annotations"]
             captions: dict[Any, list[Any]] = {image["id"]: [] for image in images}
             for annotation in annotations:
                 captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({error!r})") from None
     extras = [pa.field(name, pa.string(), metadata=JSON_TEXT) for name in columns.save_additional_columns]
     seen = SeenNames(path, columns, columns.save_additional_columns)
@@ -175,8 +175,8 @@ def _caption_lines(file: IO[bytes], path: str) -> Iterator[tuple[str, str | None
 
 def _karpathy(file: IO[bytes], path: str) -> Iterator[tuple[str, list[str] | None]]:
     try:
-        for image in json.load(file)["images"]:
+        for image in parse_json(file.read())["images"]:
             name = text_of(image["filename"], "filename") or ""
             yield name, [text for sentence in image["sentences"] for text in captions_of(sentence["raw"])]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a list of images with sentences ({error!r})") from None

@@ -48,8 +48,13 @@ class LinkLike:
     """What one field of a row in doubt must be."""
 
 
+_DROPPED = r"[\t\r\n]*"
+"""What browsers take out of a link, and `pipelines.fetching.urls` does, wherever it stands."""
 LINK = LinkLike(
-    re.compile(r"\b[a-z][a-z0-9+.\-]{1,20}:[/\\]|\bwww\.", re.IGNORECASE),
+    re.compile(
+        rf"\b[a-z][a-z0-9+.\-]{{1,20}}:[/\\]|\b{_DROPPED.join('http')}(?:{_DROPPED}s)?{_DROPPED}:{_DROPPED}[/\\]|\bwww\.",
+        re.IGNORECASE,
+    ),
     re.compile(r"\s*https?:[/\\]\S*\s*", re.IGNORECASE),
 )
 """Of lists of links."""

@@ -6,7 +6,6 @@ is an error.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -19,8 +18,8 @@ from pipelines.lists.parquet_lists import read_parquet_list
 from pipelines.lists.rows import JSON_TEXT, Row, batches
 from pipelines.lists.text import lines, open_text
 from pipelines.lists.values import SeenNames, captions_of, extras_of, text_of
+from schemas.json_text import DEEPEST, parse_json
 
-_DEEPEST = 100
 _BLANK = object()
 """What stands for a line with nothing in it, which is no row."""
 
@@ -128,9 +127,9 @@ def _not_too_deep(events: Iterable[tuple[str, Any]], path: str) -> Iterator[tupl
     for event in events:
         if event[0] in ("start_map", "start_array"):
             depth += 1
-            if depth > _DEEPEST:
+            if depth > DEEPEST:
                 raise ValueError(
-                    f"{path}: values lie more than {_DEEPEST} deep in one another; this is no list of pairs"
+                    f"{path}: values lie more than {DEEPEST} deep in one another; this is no list of pairs"
                 )
         elif event[0] in ("end_map", "end_array"):
             depth -= 1
@@ -212,11 +211,9 @@ def _jsonl(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
 def parsed(text: str | bytes) -> Any:
     """The value of some JSON, or the error that parsing it raised."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         return error
-    except RecursionError:
-        return ValueError("its values lie too deep in one another")
 
 
 _READERS: dict[str, Callable[[IO[bytes], str, ListColumns], Iterator[Row]]] = {

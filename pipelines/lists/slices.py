@@ -19,9 +19,16 @@ import pyarrow.compute as pc
 from pipelines.lists.rows import JSON_TEXT, ROWS
 from pipelines.running.unit import PLAN, Unit
 from schemas.folder import Folder
+from schemas.shapes import TEXT, Names, misfit, whole, words
 from schemas.shards import shard_digits, shard_name
 
 _INDEX = f"{PLAN}/plan.json"
+_SHAPE = {
+    "identity": TEXT,
+    "rows": [whole(1)],
+    "hashes": [TEXT],
+    "types": Names(TEXT, words("string", "int64", "double", "bool")),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +74,10 @@ def make_plan(
     """
     if folder.exists(_INDEX):
         index = folder.read_json(_INDEX)
+        if fault := misfit(index, _SHAPE):
+            raise ValueError(
+                f"{folder.path(_INDEX)}: {fault}; it was damaged after writing, remove the folder {PLAN} and run again"
+            )
         if index["identity"] == identity:
             return _plan(index, numbers)
         folder.remove_tree(PLAN)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from schemas.commands.ending import in_words
+from schemas.commands.ending import STORES, in_words
 
 _TRACE = "Traceback (most recent call last):"
-_RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*(\w*(?:Error|Exception|Timeout|Failed))(?:: (.*))?$", re.DOTALL)
+_RAISED = re.compile(r"^((?:[A-Za-z_]\w*\.)*)(\w*(?:Error|Exception|Timeout|Failed))(?:: (.*))?$", re.DOTALL)
 _WHERE = re.compile(r"\s*\[while running '[^']*'\]")
 _ERRNO = re.compile(r"^\[Errno (\d+)\] (.*?)(?:: (?:'([^']*)'|\"([^\"]*)\"))?$", re.DOTALL)
 _SELF_EXPLAINING = ("RuntimeError", "ValueError", "OSError")
@@ -41,10 +41,12 @@ def _last_raised(text: str) -> str:
     return "\n".join(raised)
 
 
-def _sentence(kind: str, message: str) -> str:
+def _sentence(package: str, kind: str, message: str) -> str:
     if match := _ERRNO.match(message):
         number, says, *names = match.groups(default="")
         return in_words(int(number), says, "".join(names))
-    if kind == "RuntimeError" and (match := _RAISED.match(message)) and match[2]:  # an error that Beam wrapped
+    if kind == "RuntimeError" and (match := _RAISED.match(message)) and match[3]:  # an error that Beam wrapped
         return _sentence(*match.groups(default=""))
+    if package.partition(".")[0] in STORES:
+        return f"the store failed: {kind}: {message}"
     return message if message and kind in _SELF_EXPLAINING else f"{kind}: {message}".rstrip(": ")

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from dalle.sandbox import fork_ahead
 from pipelines import local
+from pipelines.local.fork_server import at_beginning
 from pipelines.running.flags import parse
 from schemas.commands.ending import CommandWords, conclude
 from schemas.commands.printing import coloured
@@ -37,6 +39,8 @@ class Command(Generic[T]):
     """Loads what workers that are forked may share; beside the job, and without threads."""
     only_prints: Callable[[T], bool] = lambda _options: False
     """Whether what the job prints is all that it leaves."""
+    decodes: bool = False
+    """Whether it decodes pictures of others: it and each forked worker then begin with a process that does so."""
 
 
 def run(command: Command[T], argv: Sequence[str] | None) -> int:
@@ -49,6 +53,9 @@ def run(command: Command[T], argv: Sequence[str] | None) -> int:
         with coloured(sys.argv if argv is None else argv):
             options, flags = parse(command.name, command.manual or "", command.options, argv)
         only_prints = command.only_prints(options)
+        if command.decodes and argv is None:
+            fork_ahead()
+            at_beginning.append(fork_ahead)
         with local.forking(lambda: command.share(options)) if argv is None else contextlib.nullcontext():
             return command.job(options, flags)
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.running.finishing import JobFailed, finish, tidy
+from pipelines.running.finishing import JobFailed, finish, has_a_change_begun, tidy
 from pipelines.running.output import Decision, IncrementalMode, begin, decide, forget_what_is_done, output_of
 from pipelines.running.recipe import Recipe
 from pipelines.running.unit import Unit
+from schemas.commands.ending import cause_outside
+from schemas.draft import NEXT
 from schemas.exit_codes import NOTHING_KEPT, OK
 from schemas.folder import ROOMS, Folder
 from schemas.lock import only_run
@@ -96,14 +98,20 @@ def make_dataset(
     if decision.finished and not also_finished:
         print(f"{folder}: is finished already, nothing to do", file=sys.stderr)
         tidy(folder)
+        if has_a_change_begun(folder):
+            print(
+                f"{folder}: a change of it was begun and lies in {NEXT}; the command that began it goes on with it, or "
+                "delete that folder",
+                file=sys.stderr,
+            )
         return Made(Counts.of_json(decision.finished["counts"]), (), already=True)
     output = output_of(folder, decision)
     steps = prepare(output, decision)
     begin(output, recipe, decision)
     try:
         learnt = steps.do() or {}
-    except ValueError as error:  # of data that turned out to be damaged: from here on something was written
-        raise JobFailed(str(error)) from error
+    except (ValueError, OSError) as error:  # of data that turned out to be damaged: something was written by now
+        raise JobFailed(cause_outside(error) or str(error)) from error
     whole = replace(recipe, options={**recipe.options, **learnt})
     return Made(*finish(output, whole, steps.units, before=decision.extends))
 

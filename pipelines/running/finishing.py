@@ -17,7 +17,7 @@ from schemas.draft import NEXT, Draft
 from schemas.folder import RECIPE, Folder
 from schemas.journal import put_in_place, put_last
 from schemas.lock import LOCKS
-from schemas.manifest import MANIFEST, Counts, Marker, manifest
+from schemas.manifest import MANIFEST, Counts, Marker, fingerprint, manifest, read_manifest, read_recipe
 
 
 class JobFailed(CommandFailed):
@@ -82,6 +82,21 @@ def finish(
     return Counts.of_json(value["counts"]), markers
 
 
+def has_a_change_begun(folder: Folder) -> bool:
+    """Whether a change of a finished dataset was begun, and some command would still go on with it."""
+    own = folder.inside(NEXT)
+    if not own.exists(RECIPE) or not folder.exists(MANIFEST):
+        return own.exists(RECIPE)
+    try:
+        begun = read_recipe(own)
+    except ValueError:  # damaged
+        return False
+    now = read_manifest(folder)
+    if "retries" in begun:
+        return bool(begun["retries"] == fingerprint(now))
+    return bool(begun.get("anew") or begun["inputs"] == now["inputs"])
+
+
 def tidy(folder: Folder) -> None:
     """Take away what a finished dataset does not need; also what a run that was killed while doing so left.
 
@@ -89,7 +104,7 @@ def tidy(folder: Folder) -> None:
     What a run that was stopped goes on with stays: its recipe is there.
     """
     folder.sweep()
-    if not folder.inside(NEXT).exists(RECIPE):
+    if not has_a_change_begun(folder):
         folder.remove_tree(NEXT)
     for left in folder.names():
         if left.startswith(("_last-", "_journal-")):

@@ -128,7 +128,7 @@ def begin(output: Folder, recipe: Recipe, decision: Decision) -> None:
 def begin_draft(draft: Draft, begun: Mapping[str, Any]) -> None:
     """Write what a draft is made from, and take away one that was made from something else, but for the plan."""
     own = draft.own
-    if own.exists(RECIPE) and own.read_json(RECIPE) == begun:
+    if _recipe_in(own) == begun:
         own.sweep()
         return
     own.remove(RECIPE)
@@ -138,6 +138,14 @@ def begin_draft(draft: Draft, begun: Mapping[str, Any]) -> None:
         if name not in (PLAN, LOCKS):
             own.remove_tree(name)
     own.write_json(RECIPE, begun)
+
+
+def _recipe_in(own: Folder) -> Mapping[str, Any] | None:
+    """What a draft is being made from; None if nobody can say, as after it was tampered with."""
+    try:
+        return read_recipe(own) if own.exists(RECIPE) else None
+    except ValueError:
+        return None
 
 
 def begin_retry(folder: Folder, recipe: Recipe) -> tuple[Draft, Recipe, list[Unit]]:

@@ -17,5 +17,7 @@ class Unit:
     rows: int
     source: str = ""
     """Where its rows are: a file of the output folder's plan, or a shard of the input dataset."""
+    reads: str = ""
+    """Fingerprint of the files of the input dataset's shard, as its manifest had them when the job began."""
     fingerprint: str = ""
     """Of its rows, the options that change bytes and the libraries that make them."""

@@ -25,6 +25,7 @@ from pipelines.sample_web.troubles import (
     VALIDATION,
 )
 from schemas.folder import Folder
+from schemas.json_text import parse_json
 from schemas.manifest import fingerprint
 
 HOSTS = ("photos.sample.test", "cdn.sample.test", "blog.sample.test")
@@ -142,7 +143,10 @@ def build(folder: str | os.PathLike[str], seed: int = 0) -> SampleWeb:
 def is_drawn(folder: str | os.PathLike[str], seed: int = 0) -> bool:
     """Whether the folder holds the sample web of this seed, whole."""
     stamp = Path(folder) / _STAMP
-    return stamp.exists() and json.loads(stamp.read_text()) == _stamp(seed)
+    try:
+        return stamp.exists() and bool(parse_json(stamp.read_bytes()) == _stamp(seed))
+    except ValueError:
+        return False
 
 
 def _stamp(seed: int) -> dict[str, Any]:

@@ -19,8 +19,11 @@ from dalle.pictures.resize import (
     resize,
     resized_size,
 )
+from schemas.ranges import check_range
 from schemas.reasons import NotKept
 
+_MOST_PIXELS = 1 << 32
+"""More than a JPEG can have; 32 GB of memory that a process may take."""
 _EXTENSION = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 
 
@@ -29,7 +32,7 @@ class PictureOptions:
     """What a stored picture looks like; names and meanings are img2dataset's."""
 
     image_size: int = 256
-    """Side in pixels that a picture is resized to, 1 or more; which side, --resize_mode says."""
+    """Side in pixels that a picture is resized to, 1 to 1,000,000; which side, --resize_mode says."""
     resize_mode: ResizeMode = "center_crop"
     """How a picture is resized to --image_size. center_crop: the middle as a square of it; keep_ratio: its shorter
     side; keep_ratio_largest: its longer side; border: its longer side, filled up with white to a square; no: not at
@@ -41,14 +44,15 @@ class PictureOptions:
     encode_quality: int = 95
     """Quality of stored pictures, 0 to 100, for jpg and webp; for png the level of compression, 0 to 9."""
     extract_exif: bool = True
-    """Keep the original's EXIF tags in the ledger's column exif, all but those that say where it was taken."""
+    """Keep the original's EXIF tags in the ledger's column exif, all but those that say where it was taken: at most 16
+    KiB, by the order of their names; those that have no room left are left out."""
     skip_reencode: bool = False
     """Store the fetched bytes themselves where the picture is of --encode_format, needs no resizing and shows the same
     without its EXIF and colour profile."""
     max_pixels: int = MAX_PIXELS
-    """Pixels that a fetched picture may have, width times height, 1 or more; one with more fails as too-many-pixels
-    before it is decoded. Each pixel stands for 7.5 bytes of memory that a picture may take, 256 MB at least; one that
-    would take more fails as decoder-memory."""
+    """Pixels that a fetched picture may have, width times height, 1 to 4,294,967,296; one with more fails as
+    too-many-pixels before it is decoded. Each pixel stands for 7.5 bytes of memory that a picture may take, 256 MB at
+    least; one that would take more fails as decoder-memory."""
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -57,9 +61,8 @@ class PictureOptions:
             raise ValueError(
                 f"--encode_quality {self.encode_quality}: expected 0 to {highest} for {self.encode_format}"
             )
-        for name in ("image_size", "max_pixels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} {getattr(self, name)}: expected 1 or more")
+        for name, most in (("image_size", max(LONGEST_SIDE.values())), ("max_pixels", _MOST_PIXELS)):
+            check_range(name, getattr(self, name), 1, most)
         self._check_size()
 
     def _check_size(self) -> None:

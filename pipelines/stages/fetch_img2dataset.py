@@ -12,6 +12,7 @@ from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from pipelines.fetching.options import FetchOptions
+from pipelines.fetching.robots import that_count
 from schemas.reasons import NotKept
 
 _REASONS = (
@@ -36,7 +37,7 @@ def fetch_img2dataset(
     """Fetch links, given as (index, URL); results come in the order they arrive, one for each link."""
     from img2dataset.downloader import download_image_with_retry
 
-    directives = {d.lower() for d in options.disallowed_header_directives} or None
+    directives = that_count(options.disallowed_header_directives) or None
     token = options.user_agent_token.lower() if options.user_agent_token else None
 
     def download(link: tuple[int, str]) -> tuple[int, Any, str | None]:

@@ -17,10 +17,12 @@ from pipelines.captions.boilerplate import crop, is_mainly_boilerplate
 from pipelines.captions.characters import count_words, one_line
 from pipelines.captions.language import Language, LanguageModel, identify, languages
 from pipelines.lists.values import unescaped
+from schemas.ranges import check_range
 from schemas.reasons import NotKept
 
 Filters = Literal["paper", "datacomp-basic", "none"]
 ANY = "any"
+_MOST = 2**63 - 1
 _JUDGED = 1000
 """Characters of a caption from which its language is identified."""
 
@@ -83,8 +85,8 @@ class FilterOptions:
         """Bad values fail before anything starts."""
         for name in ("min_words", "min_characters", "min_image_size", "max_image_area", "max_aspect_ratio"):
             value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValueError(f"--{name} {value}: expected 0 or more")
+            if value is not None:
+                check_range(name, value, 0, _MOST)
         if self.max_aspect_ratio is not None and 0 < self.max_aspect_ratio < 1:
             raise ValueError(f"--max_aspect_ratio {self.max_aspect_ratio}: expected 1 or more, or 0 for no limit")
         if self.language_ratio is not None and not 0 < self.language_ratio <= 1:

@@ -8,6 +8,15 @@ from typing import Literal
 from dalle.dvae.image_encoders import EncoderPrecision
 from schemas.options import no_change_of_bytes
 from schemas.pair_shards import OutputFormat
+from schemas.ranges import MOST_PROCESSES, MOST_SEED, check_range
+
+_RANGES = {
+    "crops_per_image": (1, 1000),
+    "seed": (0, MOST_SEED),
+    "batch_size": (0, 1 << 16),
+    "processes_count": (0, MOST_PROCESSES),
+}
+"""The least and the most; beyond these no machine has the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +37,11 @@ class EncodeOptions:
     precision: EncoderPrecision = "bf16"
     """fp32: as released; bf16: several times sooner on processors that have it, and a few codes differ."""
     crops_per_image: int = 1
-    """Crops drawn of every picture (Listing 2 of the paper), 1 or more; 1 is the centre crop."""
+    """Crops drawn of every picture (Listing 2 of the paper), 1 to 1,000; 1 is the centre crop."""
     seed: int = 0
-    """Seed of the crops, 0 or more."""
+    """Seed of the crops, 0 to 18,446,744,073,709,551,615."""
     batch_size: int = 0
-    """Crops in a batch, always so many, 1 or more; 0 is 4 on a processor and 64 on a GPU."""
+    """Crops in a batch, always so many, 1 to 65,536; 0 is 4 on a processor and 64 on a GPU."""
     with_encoding: bool = False
     """Add the columns caption and encoding, which dalle-mini's loader reads."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -40,10 +49,9 @@ class EncodeOptions:
     incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
     """incremental: do what is missing; overwrite: start anew."""
     processes_count: int = no_change_of_bytes(default=0)
-    """Worker processes on this machine, 1 or more; 0 is one for each core, or for each GPU."""
+    """Worker processes on this machine, 1 to 4,096; 0 is one for each core, or for each GPU."""
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        for name, least in (("crops_per_image", 1), ("seed", 0), ("batch_size", 0), ("processes_count", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} {getattr(self, name)}: expected {least} or more")
+        for name, (least, most) in _RANGES.items():
+            check_range(name, getattr(self, name), least, most)

@@ -79,8 +79,12 @@ def recipe_of(parent: Mapping[str, Any], work: Encode) -> Recipe:
 
 def units_of(recipe: Recipe, parent: Mapping[str, Any]) -> tuple[Unit, ...]:
     """One for each shard of the pairs, which keeps its number."""
-    units = [Unit(shard=s["name"], rows=Counts.of_json(s["counts"]).rows, source=s["name"]) for s in parent["shards"]]
-    return recipe.units(units, [fingerprint(shard["files"]) for shard in parent["shards"]])
+    files = [fingerprint(shard["files"]) for shard in parent["shards"]]
+    units = [
+        Unit(shard=shard["name"], rows=Counts.of_json(shard["counts"]).rows, source=shard["name"], reads=reads)
+        for shard, reads in zip(parent["shards"], files, strict=True)
+    ]
+    return recipe.units(units, files)
 
 
 def _codes_of(encoder: ImageEncoder) -> int:

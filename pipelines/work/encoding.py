@@ -20,6 +20,7 @@ from pipelines.stages.encode_images import Crops, crops_of, encode_views
 from schemas.examples import examples_schema, write_examples
 from schemas.folder import Folder, Staging
 from schemas.manifest import Counts
+from schemas.opening import check_unchanged
 from schemas.pair_shards import OutputFormat, read_ledger, read_pictures
 from schemas.pairs import SUCCESS
 
@@ -74,6 +75,7 @@ class Encode:
             "crop_boxes": pa.array(boxes, pa.list_(pa.list_(pa.float32(), 4))),
         }
         self._write(staging, unit.shard, columns, grids)
+        check_unchanged(self.pairs, unit.source, unit.reads)
         return Done(counts, {"captions": len(tokens), "captions_cut": cut, "crops": len(grids)})
 
     def _write(self, staging: Staging, shard: str, columns: dict[str, pa.Array], grids: list[np.ndarray]) -> None:

@@ -12,8 +12,11 @@ from pipelines.stages.filter import FilterOptions
 from pipelines.stages.verify_hash import HashOptions
 from schemas.options import no_change_of_bytes
 from schemas.pair_shards import OutputFormat
+from schemas.ranges import MOST_PROCESSES, check_range
 
 _ROWS_PER_SHARD = 10_000
+_MOST_ROWS = 10**9
+"""A unit's rows are in memory together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +29,15 @@ class IngestOptions:
     output_format: OutputFormat = "webdataset"
     """webdataset: tars and a ledger; parquet: the pictures are a column of the ledger."""
     number_sample_per_shard: int | None = None
-    """Rows of the list that make a shard, kept or not, 1 or more; 10,000 by default, 100 for the sample web."""
+    """Rows of the list that make a shard, kept or not, 1 to 1,000,000,000; 10,000 by default, 100 for the sample
+    web."""
     oom_shard_count: int = 5
     """Digits of a shard's number, at least: 1 to 12."""
     incremental_mode: IncrementalMode = no_change_of_bytes(default="incremental")
     """incremental: do what is missing; overwrite: start anew; extend: add another list; retry: ask again for what
     failed for a reason that may have passed."""
     processes_count: int = no_change_of_bytes(default=0)
-    """Worker processes on this machine, 1 or more; 0 is one for each core."""
+    """Worker processes on this machine, 1 to 4,096; 0 is one for each core."""
     plan: bool = no_change_of_bytes(default=False)
     """Only probe 0.5 % of the rows (at least 200, at most 5,000) and print what the whole list will give and take."""
     filtering: FilterOptions = field(default_factory=FilterOptions)
@@ -43,14 +47,12 @@ class IngestOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        if self.number_sample_per_shard is not None and self.number_sample_per_shard < 1:
-            raise ValueError(f"--number_sample_per_shard {self.number_sample_per_shard}: expected 1 or more")
+        check_range("number_sample_per_shard", self.rows_per_shard, 1, _MOST_ROWS)
         if not 1 <= self.oom_shard_count <= 12:
             raise ValueError(f"--oom_shard_count {self.oom_shard_count}: expected 1 to 12")
         if self.output_folder == "":
             raise ValueError("--output_folder is empty; say where the dataset goes")
-        if self.processes_count < 0:
-            raise ValueError(f"--processes_count {self.processes_count}: expected 0 (all cores) or more")
+        check_range("processes_count", self.processes_count, 0, MOST_PROCESSES)
         self._check_together()
 
     def _check_together(self) -> None:

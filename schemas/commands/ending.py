@@ -14,7 +14,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.commands.guard import end_at_once, is_guarded
 from schemas.commands.printing import is_lost, one_line, streams
@@ -22,7 +22,7 @@ from schemas.commands.stopping import Stopped, answering, asked_to_stop, end_pro
 from schemas.exit_codes import FAILED, OK, USAGE, stopped_by
 from schemas.lock import FolderInUse
 
-_STORES = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google")
+STORES = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google")
 """Packages of object stores, whose errors are not all OSErrors."""
 _LITTLE = 1 << 20
 """Bytes below which a disk counts as full."""
@@ -31,6 +31,8 @@ _ADVICE = {
     errno.EMFILE: "; ulimit -n says how many may be open",
     errno.EDQUOT: "; quota says how much is allowed",
 }
+_MISTAKES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+"""What a name that a user gave wrongly raises; once a job has begun to write it is told as a failure of the job."""
 _GOES_ON = "the same command goes on from there"
 
 
@@ -65,7 +67,7 @@ def conclude(
         Exception: what is a fault of ours, with all it says; a guarded process prints that and ends.
     """
     with streams():
-        code = _answered(words, work)
+        code = _answered(words, work, result_is_printed)
         if code == OK and is_lost(sys.stdout) and result_is_printed():
             code = _say(words.name, "what it found could not be printed: standard output is closed or full", FAILED)
         if is_guarded():
@@ -75,7 +77,10 @@ def conclude(
     return code
 
 
-def _answered(words: CommandWords, work: Callable[[], int]) -> int:
+def _answered(words: CommandWords, work: Callable[[], int], result_is_printed: Callable[[], bool]) -> int:
+    def say_stopped(stopped: KeyboardInterrupt) -> int:
+        return _say_stopped(replace(words, stopped="stopped") if result_is_printed() else words, stopped)
+
     try:
         with answering():
             try:
@@ -87,11 +92,11 @@ def _answered(words: CommandWords, work: Callable[[], int]) -> int:
                     raise
                 return code_of_failure
             except KeyboardInterrupt as stopped:
-                return _say_stopped(words, stopped)
+                return say_stopped(stopped)
             finally:
                 end_processes()
     except KeyboardInterrupt as stopped:  # while it was answering to something else
-        return _say_stopped(words, stopped)
+        return say_stopped(stopped)
 
 
 def _say_stopped(words: CommandWords, stopped: KeyboardInterrupt) -> int:
@@ -108,6 +113,8 @@ def _code_of(words: CommandWords, error: Exception) -> int | None:
         return _say(words.name, str(error), FAILED)
     if isinstance(error, (ValueError, FolderInUse)):
         return _say(words.name, str(error), USAGE)
+    if isinstance(error, _MISTAKES):
+        return _say(words.name, cause_outside(error), USAGE)
     if isinstance(error, ImportError):  # fsspec's, for a store whose package is not installed
         return _say(words.name, f"{error}; install that package beside this one", USAGE)
     if cause := cause_outside(error):
@@ -130,7 +137,7 @@ def cause_outside(error: Exception) -> str:
         return "a worker process died, as it does when memory runs out: fewer processes need less"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return "the system allows no further thread (ulimit -u); fewer processes need less"
-    if type(error).__module__.partition(".")[0] in _STORES:
+    if type(error).__module__.partition(".")[0] in STORES:
         return f"the store failed ({type(error).__name__}: {error}); {_GOES_ON}"
     return ""
 

@@ -29,6 +29,9 @@ SECONDS = 3.0
 PREFIX = "dalle-"
 """Of a command's temporary folder."""
 
+_NOT_WORTH_A_WORD = "ignore:resource_tracker:UserWarning"
+"""What `multiprocessing` says, after the command's end, of semaphores that it then takes away."""
+
 _PATIENCE_ASKED, _STEP = 128, 5.0
 """What a command writes to its guard, beside the numbers of signals: this and how many times five seconds it needs."""
 _ABANDONED_AFTER = 60.0
@@ -54,6 +57,7 @@ def begin_guarded(name: str) -> None:
     if not sys.platform.startswith("linux"):
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), _NOT_WORTH_A_WORD)))
     try:
         _folder = _temporary_folder()
     except OSError as error:

@@ -56,9 +56,10 @@ def test_json_is_valid_and_keeps_the_lists_columns() -> None:
 
 
 def test_saved_column_may_not_take_a_name_of_ours() -> None:
-    """A list's column called `status` would hide the ledger's."""
-    with pytest.raises(ValueError, match="'status': this name is the ledger's own"):
-        ledger_schema(pa.schema([pa.field("status", pa.string())]))
+    """It would hide the ledger's, or be taken for the pictures, whatever they are stored as."""
+    for name in (*LEDGER.names, "jpg", "png", "webp"):
+        with pytest.raises(ValueError, match=f"'{name}': this name is the ledger's own"):
+            ledger_schema(pa.schema([pa.field(name, pa.string())]))
 
 
 def test_every_column_says_what_it_is() -> None:

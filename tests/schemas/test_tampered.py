@@ -1,12 +1,14 @@
-"""A manifest, marker or recipe that was tampered with: refused in one sentence, or as good as any to all that read it.
+"""A manifest, marker, recipe, journal or lock that was tampered with: refused in one sentence, or as good as any to all that read it.
 
 The law is over every place of a real one and every kind of value. No name of a file leads out of the folder.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +18,11 @@ import pytest
 
 from pipelines.running.output import begin_retry, decide
 from pipelines.running.recipe import Recipe
-from schemas.folder import FileRecord, Folder
+from schemas.folder import RECIPE, FileRecord, Folder
+from schemas.journal import JOURNAL, roll_forward
+from schemas.lock import RUN_LOCK, FolderInUse, only_run, publishes
 from schemas.manifest import (
     MANIFEST,
-    RECIPE,
     Counts,
     Marker,
     fingerprint,
@@ -32,6 +35,7 @@ from schemas.manifest import (
     read_recipe,
 )
 from schemas.manifest_shape import TO_MAKE_AGAIN, TO_TRAIN_ON
+from tests import disk_store  # noqa: F401  registers the store
 from tests.tampering import tampered
 
 COUNTS = Counts(Counter({"success": 2, "refused": 1}), Counter({("caption", "too-short"): 1}))
@@ -121,7 +125,7 @@ def test_what_a_run_left(tmp_path: Path) -> None:
     recipe = Recipe(
         job="dedup", table="pairs", inputs=ALL["pairs"]["inputs"], cut={}, options={}, versions={"numpy": "2"}
     )
-    for name, whole in ((MANIFEST, ALL["pairs"]), (RECIPE, {**recipe.to_json(), "extends": ALL["pairs"]}), (RECIPE, {**recipe.to_json(), "retries": ALL["pairs"]})):  # fmt: skip
+    for name, whole in ((MANIFEST, ALL["pairs"]), (RECIPE, {**recipe.to_json(), "anew": False, "extends": True}), (RECIPE, {**recipe.to_json(), "retries": "f" * 64})):  # fmt: skip
         path = tmp_path / name
         for number, (_, value) in enumerate(tampered(whole)):
             path.write_text(json.dumps(value))
@@ -176,3 +180,66 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / name)
         with pytest.raises(ValueError, match=rf"{name}: is a pipe, expected a file$"):
             read(Folder(tmp_path))
+
+
+def test_journals(tmp_path: Path) -> None:
+    """Of a change that was left half in place: a sentence, or it is put in place; nothing outside changes."""
+    folder, outside = Folder(tmp_path / "dataset"), tmp_path / "outside"
+    outside.write_text("whole")
+    comes = {"name": "00000.tar", "etag": None, "source": "_next/00000.tar", "size": 3, "source_etag": None}
+    journal = {"comes": [comes, {**comes, "name": MANIFEST, "source": f"_next/{MANIFEST}"}], "goes": [{"name": "00001.tar", "etag": None}]}  # fmt: skip
+    fates: Counter[bool] = Counter()
+    for what, value in tampered(journal):
+        for name in ("00001.tar", "_next/00000.tar", f"_next/{MANIFEST}"):
+            folder.write(name, b"abc")
+        folder.write(JOURNAL, json.dumps(value).encode())
+        no = refused(lambda: roll_forward(folder), tmp_path / "dataset")
+        fates[no] += 1
+        assert "whole" == outside.read_text(), what
+        assert {"dataset", "outside"} == {path.name for path in tmp_path.iterdir()}, what
+        shutil.rmtree(tmp_path / "dataset")
+    assert fates[True] > 100
+    assert fates[False] > 20
+
+
+@pytest.mark.parametrize("where", ["_next", "dedup"])
+def test_a_journal_leads_nowhere_else(where: str, tmp_path: Path) -> None:
+    """A link in the dataset, or a file that takes its own place: refused, and all is as it was."""
+    folder, victim = Folder(tmp_path / "dataset"), tmp_path / "victim"
+    victim.mkdir()
+    (victim / "a.txt").write_text("precious")
+    folder.write("x.json", b"{}")
+    for name, source in ((f"{where}/a.txt", f"_next/{where}/a.txt"), ("x.json", "x.json"), ("a.txt", "x.json")):
+        comes = {"name": name, "etag": None, "source": source, "size": 2, "source_etag": None}
+        folder.write(
+            JOURNAL, json.dumps({"comes": [comes], "goes": [{"name": f"{where}/a.txt", "etag": None}]}).encode()
+        )
+        if not (tmp_path / "dataset" / where).exists():
+            (tmp_path / "dataset" / where).symlink_to(victim)
+        with pytest.raises(ValueError, match="was damaged after writing"):
+            roll_forward(folder)
+        assert "precious" == (victim / "a.txt").read_text()
+        assert folder.exists("x.json")
+    for change in (lambda: folder.write(f"{where}/b.txt", b""), lambda: folder.remove(f"{where}/a.txt"), lambda: folder.remove_tree(where)):  # fmt: skip
+        with pytest.raises(
+            ValueError, match=f"{where}: is a symbolic link, and what was to change there would be elsewhere"
+        ):
+            change()
+    assert ["a.txt"] == [path.name for path in victim.iterdir()]
+
+
+def test_notes_of_who_holds_a_store(tmp_path: Path) -> None:
+    """The note of a run that was killed there: a sentence, or it counts for nothing; never a trace."""
+    run = {"run": "a" * 32, "who": "process 1 on here", "time": 0.0, "process": ["b", 1, 2, 3.0], "released": False, "publishes": None}  # fmt: skip
+    fates: Counter[bool] = Counter()
+    folder = Folder(f"diskstore://{tmp_path}/bucket/dataset")
+
+    def hold() -> None:
+        with contextlib.suppress(FolderInUse), only_run(folder):
+            publishes(folder)
+
+    for _, value in tampered(run):
+        folder.fs.pipe_file(folder.path(RUN_LOCK), json.dumps(value).encode())
+        fates[refused(hold, Path(folder.path(RUN_LOCK)))] += 1
+    assert fates[True] > 50
+    assert fates[False] > 10

@@ -11,17 +11,21 @@ from tests.two_runs import Runs, change, make, modelled, play, requests_alone, s
 
 MOST = 700
 """Schedules of each number of pauses."""
+FULL = 20_000
+"""The same, in benchmarks/torture.py: all of one and two pauses."""
 
 
-@pytest.mark.parametrize("runs", [(make, make), (change, change)], ids=["make", "change"])
-def test_no_schedule_of_two_runs_loses_anything(runs: Runs, record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.parametrize("runs", [(make, make), (change, change), (make, change)], ids=["make", "change", "mixed"])
+def test_no_schedule_of_two_runs_loses_anything(
+    runs: Runs, full: bool, record_property: Callable[[str, object], None]
+) -> None:
     """With one pause all of them, with two and three some."""
-    draw, played = random.Random(0), 0
+    draw, played, most = random.Random(0), 0, FULL if full else MOST
     with modelled():
         before, requests = requests_alone(runs)
         for pauses in (1, 2, 3):
             every = list(schedules(requests, pauses))
-            for schedule in every if len(every) < MOST else draw.sample(every, MOST):
+            for schedule in every if len(every) < most else draw.sample(every, most):
                 play(runs, before, schedule)
                 played += 1
     record_property("interleavings", played)

@@ -150,9 +150,12 @@ class Bmp:
         start, size = self._header + 40, self._fields.size
         opacity = self._fields.compression == _MASKS_AND_ALPHA or size in (56, 108, 124)
         red, green, blue, alpha = (_four(self._data, start + 4 * n) for n in range(4))
-        if not (red or green or blue) or any(a & b for a, b in ((red, green), (red, blue), (green, blue))):
-            raise UndecodableImage("corrupt", f"a BMP whose colours lie at {red:x}, {green:x}, {blue:x}")
-        return red, green, blue, alpha if opacity else 0
+        colours, pixel = red | green | blue, (1 << self._fields.bits) - 1
+        if not colours or colours > pixel or any(a & b for a, b in ((red, green), (red, blue), (green, blue))):
+            raise UndecodableImage(
+                "corrupt", f"a BMP of {self._fields.bits} bits whose colours lie at {red:x}, {green:x}, {blue:x}"
+            )
+        return red, green, blue, alpha & pixel if opacity else 0  # writers name bits that a pixel does not have
 
 
 def _fields(data: bytes, at: int) -> _Fields:

@@ -9,7 +9,8 @@ from pillow_heif import HeifImageFile, register_heif_opener
 
 from dalle.pictures.colour import from_pillow
 from dalle.pictures.faults import UndecodableImage, told_as_ours
-from dalle.pictures.formats.still import Header, exif_of, refuse_sizes
+from dalle.pictures.formats.exif import exif_of
+from dalle.pictures.formats.still import Header, refuse_sizes
 from dalle.pictures.pixels import Pixels
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each holds frames of its own, and workers have a core each

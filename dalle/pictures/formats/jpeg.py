@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import simplejpeg
@@ -15,7 +16,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from dalle.pictures.colour import from_pillow, is_srgb
 from dalle.pictures.faults import UndecodableImage, fault, told_as_ours
-from dalle.pictures.formats.still import Header, exif_of, refuse_sizes
+from dalle.pictures.formats.exif import exif_of
+from dalle.pictures.formats.jpeg_extraneous import are_extraneous, without_extraneous
+from dalle.pictures.formats.still import Header, refuse_sizes
 from dalle.pictures.pixels import Pixels
 
 START = b"\xff\xd8\xff"
@@ -37,6 +40,12 @@ _EXIF, _ICC = b"Exif\0\0", b"ICC_PROFILE\0"
 _MAX_PROFILE = 8 << 20
 
 
+class _Decode(Protocol):
+    """To pixels; raises ValueError with the first that libjpeg warns of, unless it is not strict."""
+
+    def __call__(self, data: bytes, *, strict: bool = True) -> Pixels: ...
+
+
 class Jpeg:
     """A JPEG file."""
 
@@ -45,22 +54,27 @@ class Jpeg:
         self._needed: list[bytes | memoryview] = [b"\xff\xd8"]
         self._as_it_is = True
         """Whether nothing in front of the scans is what libjpeg would warn of."""
-        exif, profiles, frame, behind = b"", [], b"", 2
+        exif, profiles, frame, behind = list[bytes](), [], b"", 2
+        in_scan = 0
         for marker, start, end in _segments(data):
             self._as_it_is &= start == behind + 4
             behind = end
             if marker in _SOF and not frame:
                 frame, self._progressive = data[start:end], marker in _PROGRESSIVE
             elif marker == _APP1 and data.startswith(_EXIF, start):
-                exif += data[start + len(_EXIF) if exif else start : end]
+                exif.append(data[start + len(_EXIF) : end])
             elif marker == _APP2 and data.startswith(_ICC, start):
                 profiles.append(data[start + len(_ICC) : end])
             elif marker in _OTHER_FRAMES:
                 raise UndecodableImage("unsupported", f"{_OTHER_FRAMES[marker]}, which is not read")
+            elif marker == _SOS:
+                in_scan = int.from_bytes(data[start : start + 1])
             self._keep(marker, start, end)
         icc = _joined(profiles)
         self._as_it_is &= icc is not None or not profiles
         bits, height, width, self._channels = _frame(frame)
+        self._in_scans = self._progressive or in_scan < self._channels
+        """Whether libjpeg holds all coefficients until it has read the last scan."""
         refuse_sizes(width, height, max_pixels)
         if bits != 8:
             raise UndecodableImage("unsupported", f"a JPEG of {bits} bits a sample")
@@ -70,19 +84,19 @@ class Jpeg:
             format="JPEG",
             width=width,
             height=height,
-            exif=exif_of(exif),
+            exif=exif_of(b"".join(exif)),
             icc=icc,
             is_plain_rgb=self._channels == 3,
         )
 
     def memory(self, at_least: int) -> int:
-        """Pixels at the size they are decoded to; all coefficients of a progressive file; Pillow's copy of inks."""
+        """Pixels at the size they are decoded to; all coefficients where scans are several; Pillow's copy of inks."""
         width, height = self.header.width, self.header.height
         area, decoded = width * height, width * height
         for eighths in (4, 2, 1):
             if at_least and min(width, height) * eighths >= at_least * 8:
                 decoded = area * eighths * eighths // 64
-        coefficients = 2 * self._channels * area if self._progressive else 0
+        coefficients = 2 * self._channels * area if self._in_scans else 0
         return coefficients + (11 * area if self._channels == 4 else 3 * decoded) + (12 << 20)
 
     def pixels(self, at_least: int) -> tuple[Pixels, bytes | None]:
@@ -91,17 +105,14 @@ class Jpeg:
         shrink = at_least / min(width, height) if at_least else 1
         size = {"min_height": int(height * shrink), "min_width": int(width * shrink)} if shrink < 1 else {}
         inks = self._channels == 4
-        still = self._data if self._as_it_is else b"".join(self._needed)
-        try:
-            pixels = simplejpeg.decode_jpeg(still, "CMYK" if inks else "RGB", min_factor=2, **size)
-            if inks:
-                del pixels
-        except ValueError as error:
-            if "extraneous bytes" not in str(error):
-                raise fault(str(error)) from None
-            return self._by_pillow(), None  # what sloppy writers leave between scans harms nobody; Pillow skips it
+
+        def decode(data: bytes, *, strict: bool = True) -> Pixels:
+            return simplejpeg.decode_jpeg(data, "CMYK" if inks else "RGB", min_factor=2, strict=strict, **size)
+
+        still, pixels = self._strictly(decode)
         if inks:
-            return self._by_pillow(), None  # it is whole; Pillow knows which inks are stored upside down
+            del pixels
+            return self._by_pillow(still), None  # it is whole; Pillow knows which inks are stored upside down
         return pixels, None if is_srgb(self.header.icc) else self.header.icc
 
     def _keep(self, marker: int, start: int, end: int) -> None:
@@ -114,10 +125,25 @@ class Jpeg:
         elif marker < _APP0 or (marker == _ADOBE and self._data.startswith(b"Adobe", start)):
             self._needed.append(self._data[start - 4 : end])
 
-    def _by_pillow(self) -> np.ndarray:
+    def _strictly(self, decode: _Decode) -> tuple[bytes, Pixels]:
+        """What is needed of the file, and its pixels; bytes before a marker that mean nothing are no damage."""
+        needed = b"".join(self._needed)
+        try:
+            try:
+                return needed, decode(self._data if self._as_it_is else needed)
+            except ValueError as error:
+                if not are_extraneous(error):
+                    raise
+                area = self.header.width * self.header.height if self._in_scans else None
+                needed = without_extraneous(needed, error, decode, area)
+                return needed, decode(needed, strict=False)
+        except ValueError as error:
+            raise fault(str(error)) from None
+
+    def _by_pillow(self, still: bytes) -> np.ndarray:
         """It gets only what is needed; it would parse all."""
         with told_as_ours():
-            image: Image.Image = JpegImageFile(io.BytesIO(b"".join(self._needed)))
+            image: Image.Image = JpegImageFile(io.BytesIO(still))
             image.load()
             return from_pillow(image, self.header.icc)
 

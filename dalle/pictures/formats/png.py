@@ -18,7 +18,8 @@ from PIL.PngImagePlugin import PngImageFile
 
 from dalle.pictures.colour import decode_with_opencv, from_opencv, from_pillow
 from dalle.pictures.faults import UndecodableImage, told_as_ours
-from dalle.pictures.formats.still import Header, exif_of, refuse_sizes
+from dalle.pictures.formats.exif import exif_of
+from dalle.pictures.formats.still import Header, refuse_sizes
 from dalle.pictures.pixels import Pixels
 
 START = b"\x89PNG\r\n\x1a\n"
@@ -57,7 +58,8 @@ class Png:
         exif, self._icc, self._transparent, animated = b"", None, None, False
         seen: set[bytes] = set()
         for kind, start, end in chunks:
-            first, seen = kind not in seen, seen | {kind}
+            first = kind not in seen
+            seen.add(kind)
             if kind in (b"PLTE", b"tRNS", b"IDAT"):
                 self._keep(start, end)
                 if kind == b"tRNS" and first and _is_whole(data, start, end):

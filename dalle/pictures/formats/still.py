@@ -7,7 +7,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from dalle.pictures.faults import PILLOW_FAULTS, UndecodableImage
+from dalle.pictures.faults import UndecodableImage
 from dalle.pictures.pixels import Pixels
 
 
@@ -62,13 +62,3 @@ def refuse_sizes(width: int, height: int, max_pixels: int) -> None:
         raise UndecodableImage("corrupt", f"size is {width} x {height}")
     if width * height > max_pixels:
         raise UndecodableImage("too-many-pixels", f"{width} x {height} is more than {max_pixels} pixels")
-
-
-def exif_of(block: bytes | None) -> Image.Exif:
-    """An EXIF block; not XMP's idea of an orientation, which viewers do not follow."""
-    exif = Image.Exif()
-    try:
-        exif.load(block or b"")
-    except PILLOW_FAULTS:  # damaged EXIF is no reason to lose the picture
-        return Image.Exif()
-    return exif

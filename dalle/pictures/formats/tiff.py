@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 
@@ -10,6 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from dalle.pictures.colour import from_pillow
 from dalle.pictures.faults import PILLOW_FAULTS, UndecodableImage, told_as_ours
+from dalle.pictures.formats.exif import bytes_of_values, exif_of
 from dalle.pictures.formats.still import Header, refuse_sizes
 from dalle.pictures.pixels import Pixels
 
@@ -31,6 +33,8 @@ class Tiff:
 
     def __init__(self, data: bytes, max_pixels: int) -> None:
         self._size = len(data)
+        if (values := bytes_of_values(data)) > 2 * len(data):
+            raise UndecodableImage("corrupt", f"a TIFF of {len(data)} bytes whose tags have {values} together")
         with told_as_ours():
             try:
                 self._image = image = TiffImageFile(io.BytesIO(data))
@@ -44,7 +48,7 @@ class Tiff:
                 format="TIFF",
                 width=image.width,
                 height=image.height,
-                exif=_exif(image),
+                exif=_exif(image, data),
                 icc=image.info.get("icc_profile") or None,
                 is_plain_rgb=image.mode == "RGB",
                 is_turned=True,
@@ -100,8 +104,11 @@ def _dictionary(packed: bytes) -> int:
     return 0xFFFFFFFF if bits >= 40 else (2 | bits & 1) << (bits // 2 + 11)
 
 
-def _exif(image: TiffImageFile) -> Image.Exif:
-    try:
-        return image.getexif()
-    except PILLOW_FAULTS:  # damaged EXIF is no reason to lose the picture
-        return Image.Exif()
+def _exif(image: TiffImageFile, data: bytes) -> Image.Exif:
+    """With the orientation that Pillow turns the picture by, which it may have from XMP."""
+    exif = exif_of(data, is_tiff=True)
+    with contextlib.suppress(*PILLOW_FAULTS):  # damaged EXIF is no reason to lose the picture
+        orientation = image.getexif().get(_ORIENTATION)
+        if orientation is not None:
+            exif[_ORIENTATION] = orientation
+    return exif

@@ -13,7 +13,8 @@ import numpy as np
 
 from dalle.pictures.colour import decode_with_opencv, from_opencv
 from dalle.pictures.faults import UndecodableImage
-from dalle.pictures.formats.still import Header, exif_of, refuse_sizes
+from dalle.pictures.formats.exif import exif_of
+from dalle.pictures.formats.still import Header, refuse_sizes
 from dalle.pictures.pixels import Pixels
 
 _ALPHA, _ANIMATED = 0x10, 0x02

@@ -412,3 +412,48 @@ def test_avif_and_heic_know_each_other_apart() -> None:
         assert open_picture(data[:8] + b"mif1" + data[12:]).format == open_picture(data).format
     ok = cv2.imdecode(np.frombuffer(avif, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert np.array_equal(ok, decode(avif))
+
+
+RUNS = sorted({((1 << size) - 1) << start for start in range(32) for size in range(1, 33 - start)})
+"""All masks of neighbouring bits."""
+
+
+def masked_bmp(bits: int, masks: tuple[int, int, int, int], words: np.ndarray, compression: int) -> bytes:
+    extra = struct.pack("<4I", *masks)[: 16 if compression == 6 else 12]
+    rows = words.astype(f"<u{bits // 8}").tobytes()
+    return bmp(rows, words.shape[1], -len(words), bits, compression=compression, extra=extra)
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+@pytest.mark.parametrize("channel", range(4))
+def test_bmp_with_every_mask(bits: int, channel: int) -> None:
+    """Of neighbouring bits or not: what lies under it, or `corrupt` where a colour's bits lie beyond the pixel."""
+    rng = np.random.default_rng(channel)
+    scattered = [int(n) & int(m) for n, m in rng.integers(1, 2**32, (200, 2))]
+    words = rng.integers(0, 1 << bits, (2, 2), dtype=np.uint64)
+    for mask in [*RUNS, *filter(None, scattered)]:
+        masks = [0, 0, 0, 0]
+        masks[channel] = mask
+        if channel == 3:
+            masks[0] = 1
+        data = masked_bmp(bits, (masks[0], masks[1], masks[2], masks[3]), words, 6)
+        if mask >= 1 << bits and channel < 3:
+            error = refused(data)
+            assert ("corrupt", True) == (error.reason, f"{mask:x}" in str(error))
+            continue
+        shown = decode(data)
+        if channel < 3:
+            low = (mask & -mask).bit_length() - 1
+            expected = [[(int(w) & mask) >> low for w in row] for row in words]
+            assert [[v * 255 // (mask >> low) for v in row] for row in expected] == shown[..., channel].tolist()
+
+
+@given(st.sampled_from([16, 32]), st.sampled_from([3, 6]), st.lists(st.integers(0, 2**32 - 1), min_size=4, max_size=4))
+def test_bmp_masks_of_any_bits_end_well(bits: int, compression: int, masks: list[int]) -> None:
+    """Read, or refused as corrupt."""
+    words = np.arange(4, dtype=np.uint64).reshape(2, 2)
+    data = masked_bmp(bits, (masks[0], masks[1], masks[2], masks[3]), words, compression)
+    try:
+        assert (2, 2, 3) == decode(data).shape
+    except UndecodableImage as error:
+        assert "corrupt" == error.reason

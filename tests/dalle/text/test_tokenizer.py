@@ -19,6 +19,7 @@ from dalle.text import tokenizer
 from dalle.text.tokenizer import Tokenizer
 from schemas.examples import TEXT_LENGTH, TEXT_VOCABULARY
 from tests.conftest import ROOT
+from tests.tampering import tampered
 
 BUILTIN = tokenizer.load()
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.lists(
@@ -77,6 +78,7 @@ def test_the_file_is_the_librarys() -> None:
     assert BUILTIN.fingerprint in (tokenizer.BUILTIN.parent / "vocabulary.md").read_text()
 
 
+HERE = "@here@"
 PROBES = [
     "A red boat's 3 dogs\non the Lake",
     "ÉCOLE Ünder 日本",
@@ -187,6 +189,30 @@ def test_other_files_are_refused(content: bytes) -> None:
     """In one sentence that names the file."""
     with pytest.raises(ValueError, match=r"words\.json: not a vocabulary"):
         Tokenizer(content, "words.json")
+
+
+def test_any_other_value_is_refused_or_usable() -> None:
+    """In whichever place of the file, entries and merges aside: no panic of the library, no stack trace."""
+    file = json.loads(tokenizer.train(SENTENCES, 300).content)
+    many = {name: file["model"].pop(name) for name in ("vocab", "merges")}
+    nested = "[" * 990 + "]" * 990
+    contents = [{**file, "model": many | file["model"]}, {**file, "added_tokens": HERE}, {**file, "model": HERE}]
+    for _, changed in tampered(file):
+        if isinstance(changed, dict) and isinstance(changed.get("model"), dict):
+            changed["model"] = many | changed["model"]
+        contents.append(changed)
+    refused = 0
+    for content in contents:
+        try:
+            words = Tokenizer(json.dumps(content).replace(f'"{HERE}"', nested).encode(), "words.json")
+        except ValueError as error:
+            refused += 1
+            assert str(error).startswith("words.json: ")
+            assert 1 == len(str(error).splitlines())
+        else:
+            words.encode_captions(PROBES)
+            assert 64 == len(words.fingerprint)
+    assert 0 < refused < len(contents)
 
 
 def test_another_model_is_refused(tmp_path: Path) -> None:

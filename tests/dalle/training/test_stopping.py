@@ -55,8 +55,8 @@ class Numbers:
 class Toy:
     """A linear layer, trained as all networks are; it passes a point wherever something may have changed."""
 
-    def __init__(self, passed: Passed) -> None:
-        torch.manual_seed(0)
+    def __init__(self, passed: Passed, seed: int = 0) -> None:
+        torch.manual_seed(seed)
         self.net, self.batches, self._passed = nn.Linear(3, 1), Numbers(passed), passed
         self._optimizer = OptimizerStep(self.net, OptimizerOptions(precision="float32"), ALONE.device)
         self._optimizer._optimizer.register_step_pre_hook(lambda *_: passed())

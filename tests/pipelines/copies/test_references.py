@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipelines.copies.references import ReferenceArgument, find_references
 from pipelines.copies.stored_vectors import find_stored_vectors
 from pipelines.dedup import main
 from pipelines.ingest import main as ingest
+from schemas.exit_codes import NOTHING_KEPT
 from tests.conftest import write_jpeg
 
 
@@ -141,7 +143,7 @@ def test_embeddings_as_clip_retrieval_leaves_them(world: Path, clean: Path, tmp_
     assert 0 == run(world, tmp_path / "out", tmp_path / "clip")
     assert {"p0.jpg": "0.jpg", "p1.jpg": "1.jpg"} == denied(tmp_path / "out")
     assert detector == json.loads((clean / "img_emb/detector.json").read_text())
-    assert 0 == run(world, tmp_path / "own", clean / "img_emb")
+    assert NOTHING_KEPT == run(world, tmp_path / "own", clean / "img_emb")
     assert 6 == len(denied(tmp_path / "own"))
 
 
@@ -197,6 +199,28 @@ def test_embeddings_that_cannot_be_used(
     assert message in errors[-1]
     assert errors[-1].startswith("pipelines.dedup: ")
     assert not (tmp_path / "out/manifest.json").exists()
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_name_that_is_there_twice_is_found_in_no_time(stored: bool, tmp_path: Path) -> None:
+    """Among very many, at their end: the first of those that come again is named."""
+    count = 100_000
+    ids = [f"{n}.jpg" for n in range(count)]
+    ids += [ids[-2], ids[-1]]
+    begun = time.process_time()
+    if stored:
+        np.save(tmp_path / "img_emb_00000.npy", np.eye(1, 64, dtype=np.float16).repeat(count + 2, 0)[:, None])
+        (tmp_path / "detector.json").write_text(json.dumps({"detector": PHash.fingerprint}))
+        pq.write_table(pa.table({"id": ids}), tmp_path / "references.parquet")
+        given = find_stored_vectors(str(tmp_path))
+        assert given is not None
+        with pytest.raises(ValueError, match=f"the reference '{ids[-2]}' is there twice"):
+            given.load(PHash())
+    else:
+        (tmp_path / "list.txt").write_text("".join(f"x/{name}\n" for name in ids))
+        with pytest.raises(ValueError, match=f"the reference 'x/{ids[-2]}' is there twice"):
+            find_references(ReferenceArgument.parse(f"val={tmp_path}/list.txt"))
+    assert time.process_time() - begun < 20
 
 
 def test_only_numbered_vectors_count(tmp_path: Path) -> None:

@@ -46,6 +46,15 @@ def test_statuses(status: str, reason: str) -> None:
         assert [reason] == web.reasons(["http://a.example/x"], ignore_robots=True)
 
 
+def test_what_is_announced_and_never_sent() -> None:
+    """More than may be: too large, also if the line breaks before its first byte; less: broken off."""
+    head = "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n"
+    sizes = {"a": 10**9, "b": 10**6}
+    with sites(lambda request: head.format(sizes[request.path[-1]]).encode()) as web:
+        urls = [f"http://a.example/{name}" for name in sizes]
+        assert ["too-large", "reset"] == web.reasons(urls, ignore_robots=True)
+
+
 @pytest.mark.parametrize(
     ("headers", "reason"),
     [

@@ -173,12 +173,22 @@ def test_slots_are_given_in_turn(hosts: list[str], most: int) -> None:
         (["curator: noai"], True), (["Curator : nofollow, NoAI"], True), (["otherbot: nofollow, noai"], False),
         (["otherbot: nofollow, dalle-pipelines: noai"], True), (["max-snippet: 20, noai"], True),
         (["max-image-preview:large, noimageai"], True), (["unavailable_after: Thu, 25 Jun 2026 15:00:00 GMT, noai"], True),
-        (["unavailable_after: 25 Jun 2026 15:00:00 GMT"], False), (["noaix"], False), (["none"], False), (["a b: noai"], False),
+        (["unavailable_after: 25 Jun 2026 15:00:00 GMT"], False), (["noaix"], False), (["a b: noai"], False),
+        (["none"], True), (["all, NONE"], True), (["otherbot: none"], False), (["curator: none"], True), (["nonex"], False),
     ],
 )  # fmt: skip
 def test_x_robots_tag(tags: list[str], out: bool) -> None:
     """A directive for all or for one of our names opts out; one for somebody else does not."""
     assert out == opts_out(tags, ("curator", "dalle-pipelines"), ("noai", "noimageai", "noindex", "noimageindex"))
+
+
+@pytest.mark.parametrize("disallowed", [(), ("noai",), ("noindex",), ("nofollow",), ("noai", "nofollow"), ("none",)])
+@pytest.mark.parametrize("before", ["", "*: ", "curator: ", "otherbot: ", "all, "])
+def test_none_is_noindex_and_nofollow(disallowed: tuple[str, ...], before: str) -> None:
+    """It counts where one of the two does, for whom either would."""
+    either = any(opts_out([before + each], ("curator",), disallowed) for each in ("noindex", "nofollow"))
+    named = "none" in disallowed and before != "otherbot: "
+    assert (either or named) == opts_out([before + "none"], ("curator",), disallowed)
 
 
 @given(st.binary(max_size=3000))

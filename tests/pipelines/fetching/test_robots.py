@@ -179,13 +179,50 @@ lines = st.one_of(
 
 @given(st.lists(lines, max_size=25), st.sampled_from(["/", "/a", "/aXb", "/%C3%A9", "/other"]))
 def test_leaving_other_agents_out_changes_nothing(content: list[str], path: str) -> None:
-    """The groups that are kept say what the whole file says to us, where it spells our name as it is."""
+    """The groups that are kept say what the whole file says to us, where it spells our name as it is.
+
+    Protego has any line end a list of agents, so it is shown none of those that are no rules.
+    """
     text = "\n".join(
         line.replace("DALLE-Pipelines/1.0", "dalle-pipelines") for line in content if "dalle\n" not in line + "\n"
     )
     rules = Rules.of_answer(200, text.encode(), None, ("dalle-pipelines",))
     url = f"http://a.example{path}"
-    assert Protego.parse(text).can_fetch(url, "dalle-pipelines") == (rules.refusal(url, "dalle-pipelines") is None)
+    told = "\n".join(line for line in text.splitlines() if not line.startswith("Crawl-delay"))
+    assert Protego.parse(told).can_fetch(url, "dalle-pipelines") == (rules.refusal(url, "dalle-pipelines") is None)
+
+
+NO_RULES = (
+    "Crawl-delay: 5", "Content-Signal: ai-train=no", "Foo bar", "", "   ", "# a comment", "Sitemap: http://a.example/x", "Host: a",
+    "Request-rate: 1/5", "Visit-time: 0600-0845", "Clean-param: a /", "Disallowed: /", "Allowance", "noindex: /", ":", "User-agents: x",
+)  # fmt: skip
+"""Lines that are no agent's, allow nothing and forbid nothing."""
+group_lines = lines.filter(lambda line: not line.startswith("Crawl-delay"))
+
+
+@given(st.data(), st.lists(group_lines, max_size=12), st.sampled_from(["/", "/a", "/aXb", "/%C3%A9", "/other"]))
+def test_lines_that_are_no_rules_change_nothing(data: st.DataObject, content: list[str], path: str) -> None:
+    """RFC 9309, 2.2.4: wherever they stand, also between the agents of a group."""
+
+    def forbids(lines: list[str]) -> bool:
+        rules = Rules.of_answer(200, "\n".join(lines).encode(), None, ("curator", "dalle-pipelines"))
+        return rules.refusal(f"http://a.example{path}", "curator", "dalle-pipelines") is not None
+
+    filled = list(content)
+    for _ in range(data.draw(st.integers(1, 6))):
+        filled.insert(data.draw(st.integers(0, len(filled))), data.draw(st.sampled_from(NO_RULES)))
+    assert forbids(content) == forbids(filled)
+
+
+@pytest.mark.parametrize("between", [*NO_RULES, "\n".join(NO_RULES)])
+@pytest.mark.parametrize(
+    ("first", "last"), [("*", "googlebot"), ("googlebot", "*"), ("curator", "x"), ("x", "curator"), ("* y", "x")]
+)
+@pytest.mark.parametrize("rule", ["Disallow: /", "disallow /", "Dissallow:/", "DISALLOW : / # all"])
+def test_a_list_of_agents_goes_on_to_the_first_rule(first: str, last: str, between: str, rule: str) -> None:
+    """What is forbidden to all agents of a group is forbidden to each."""
+    text = f"User-agent: {first}\n{between}\nUser-agent: {last}\n{between}\n{rule}\n"
+    assert Rules.of_answer(200, text.encode(), None, ("curator",)).refusal("http://a.example/x", "curator")
 
 
 def test_names_with_versions_are_names() -> None:

@@ -254,7 +254,7 @@ def test_bad_options_fail_at_once(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture, more: tuple[str, str], told: str
 ) -> None:
     """In one sentence, before anything is made."""
-    assert 0 != encode.main(flags(place, tmp_path / "out", *more))
+    assert 2 == encode.main(flags(place, tmp_path / "out", *more))
     assert told in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
 

@@ -301,14 +301,16 @@ def test_retry_fetches_only_what_may_pass(web: Web, data: Path, tmp_path: Path) 
     ("arguments", "message", "code"),
     [
         (["--no_such_flag", "3"], "unknown flag --no_such_flag: neither this job nor Beam knows it", 2),
-        (["--url_list", "nowhere.csv", "--output_folder", "{out}"], "nowhere.csv: No such file or directory", 1),
+        (["--url_list", "nowhere.csv", "--output_folder", "{out}"], "nowhere.csv: No such file or directory", 2),
         (["--url_list", "{list}"], "--output_folder is missing", 2),
-        (["--url_list", "{list}", "--output_folder", "/proc/nowhere"], "/proc/nowhere: No such file or directory", 1),
+        (["--url_list", "{list}", "--output_folder", "/proc/nowhere"], "/proc/nowhere: No such file or directory", 2),
         (["--url_list", "{list}", "--output_folder", "{out}", "--url_col", "link"], "has no column 'link'", 2),
         (["--url_list", "{empty}", "--output_folder", "{out}"], "the list has no rows", 2),
         (["--url_list", "{foreign}", "--output_folder", "{out}"], "no file in this folder ends with .", 2),
         (["--url_list", "{list}", "--output_folder", "{foreign}"], "holds 'photo.jpg' but neither manifest.json", 2),
         (["--caption_col", "x"], "--url_list is missing", 2),
+        (["--url_list", "{list}", "--output_folder", "{list}"], "list.csv: File exists", 2),
+        (["--url_list", "{list}", "--output_folder", "{out}", "--runner", "Foo"], "--runner Foo: expected one of ", 2),
         (["--url_list", "{list}", "--output_folder", "nostore://x/y"], "nostore", 2),
         (
             ["--url_list", "{list}", "--output_folder", "{out}", "--save_additional_columns", "url"],

@@ -11,6 +11,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,11 @@ from dalle.reading.example_shards import ExampleShards
 from dalle.reading.pair_shards import PairShards
 from dalle.scenes import compose, draw
 from pipelines import audit, dedup, encode, ingest, vocab
+from pipelines.captions import caption_streams
+from schemas import opening
 from schemas.exit_codes import FAILED, OK, USAGE
-from tests.conftest import write_jpeg
+from schemas.folder import Folder
+from tests.conftest import hashes, write_jpeg
 from tests.tampering import tampered
 
 DRAWN = 6
@@ -132,3 +136,29 @@ def test_markers_of_its_own(made: Path, tmp_path: Path, capsys: pytest.CaptureFi
         said = capsys.readouterr().err
         assert code in (OK, FAILED, USAGE), (what, said)
         assert code == OK or 1 == len(said.splitlines()), said
+
+
+@pytest.mark.parametrize("job", ["dedup", "encode", "vocab"])
+def test_a_dataset_that_is_changed_while_it_is_read(
+    job: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """By another command, just after its manifest was read: no mixture; the same command makes of it what it is now."""
+    place = tmp_path / "place"
+    shutil.copytree(made, place)
+    flags = (*(flag.replace("{}/clean", "{}/pairs") for flag in COMMANDS[job][:-1]), "{}/new")
+    module = {"dedup": dedup, "encode": encode, "vocab": caption_streams}[job]
+    opened = opening.open_dataset
+
+    def changed_after(folder: Folder, **more: Any) -> Any:
+        manifest = opened(folder, **more)
+        monkeypatch.setattr(module, "open_dataset", opened)
+        assert OK == call(place, "ingest", (*COMMANDS["ingest"], "--image_size", "128"))
+        return manifest
+
+    monkeypatch.setattr(module, "open_dataset", changed_after)
+    assert FAILED == call(place, job, flags)
+    assert "was changed while this job read it; run the command again" in capsys.readouterr().err
+    assert not (place / "new/manifest.json").exists()
+    assert OK == call(place, job, (*flags, "--incremental_mode", "overwrite"))
+    assert OK == call(place, job, (*flags[:-1], "{}/fresh"))
+    assert hashes(place / "fresh") == hashes(place / "new")

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.lists.csv_records import PICTURE_NAME, csv_records
+from pipelines.fetching.urls import Target
+from pipelines.lists.csv_records import LINK, PICTURE_NAME, csv_records
 from pipelines.lists.text import lines
 
 COLUMNS = ("url", "caption", "n")
@@ -122,6 +123,31 @@ def test_the_issues_own_list() -> None:
 def test_what_is_a_row(text: str, expected: list) -> None:
     """Captions over lines and quotes inside words are; links in what runs over lines are not."""
     assert expected == read(text)[1:]
+
+
+dropped = st.text("\t\r\n", max_size=2)
+schemes = st.sampled_from(["http://", "https://", "HTTP://", "hTtPs:\\\\", "http:/\\", "http\u017f://"])
+written_links = st.builds(
+    lambda chars, gaps, blanks: blanks + "".join(map("".join, zip(chars, gaps, strict=False))),
+    st.builds(str.__add__, schemes, st.sampled_from(["b/2.jpg", "user@b.example:80\\x?y", "[::1]/", "bücher.example", "%62/", "b"])),
+    st.lists(dropped, min_size=40, max_size=40),
+    st.sampled_from(["", " ", "\x01", "\u3000", "\xa0 "]),
+)  # fmt: skip
+any_text = st.text("htps:/\\ \t\r\n.b\u017fS", max_size=14)
+
+
+@settings(max_examples=300)
+@given(st.one_of(written_links, any_text))
+def test_what_is_fetched_as_a_link_is_seen_as_one(link: str) -> None:
+    """No spelling that `Target.of` understands is taken for a part of a caption over several lines."""
+    try:
+        Target.of(link)
+    except ValueError:
+        return
+    assert LINK.inside.search(f"a dog\n{link}")
+    records = read(f'url,caption\nhttp://a/1.jpg,"a dog\n{link},a cat"\nhttp://c/3.jpg,a boat\n')[1:]
+    assert all(isinstance(record, str) or "a dog" not in record[1] for record in records)
+    assert ["http://c/3.jpg", "a boat"] == records[-1]
 
 
 def test_names_of_pictures_begin_rows_too() -> None:

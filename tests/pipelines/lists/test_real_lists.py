@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 import pyarrow.parquet as pq
 import pytest
 
+from schemas.exit_codes import NOTHING_KEPT, OK
 from tests.conftest import ROOT, jsonl, run_job
 from tests.server import Web
 
@@ -55,7 +56,7 @@ def test_lists_as_published(
         "--connect_to", f"::{internet.address}", "--allow_private_hosts", internet.address, "--retries", 0,
         "--number_sample_per_shard", 2500,
     )  # fmt: skip
-    assert 0 == done.returncode, done.stderr
+    assert (OK if kept else NOTHING_KEPT) == done.returncode, done.stderr
     ledger_rows = ledger(out)
     counts = Counter(row["status"] for row in ledger_rows)
     assert rows == len(ledger_rows) == len({row["key"] for row in ledger_rows})
@@ -87,7 +88,7 @@ def test_nasty_files_through_the_job(data: Path, tmp_path: Path) -> None:
         flags += ["--allow_private_hosts", web.address, "--number_sample_per_shard", 500]
         command = [sys.executable, "-c", _MEASURED, *map(str, flags)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert 0 == done.returncode, done.stderr
+    assert OK == done.returncode, done.stderr
     ledger_rows = ledger(tmp_path / "pairs")
     assert names == [unquote(row["url"].rsplit("/", 1)[-1]) for row in ledger_rows]
     assert {None, "not-an-image", "truncated", "corrupt", "too-many-pixels", "unsupported", "empty"} >= {

@@ -62,7 +62,7 @@ def begun(pictures: Web, out: Path) -> tuple[Job, list[psutil.Process], psutil.P
     job = Job("pipelines.ingest", *flags(pictures, out, 2))
     job.until_a_unit_is_done(out)
     command = psutil.Process(job.process.pid)
-    (server,) = command.children()
+    (server,) = (child for child in command.children() if child.children())  # what decodes for the command has none
     return job, command.children(recursive=True), server
 
 

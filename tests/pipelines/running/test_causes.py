@@ -22,7 +22,7 @@ CHAIN = "\n\nDuring handling of the above exception, another exception occurred:
         (TRACE + "OSError: [Errno 28] No space left on device: '/a b'" + STEP, "/a b: No space left on device"),
         (TRACE + "OSError: [Errno 5] x" + CHAIN + TRACE + "RuntimeError: OSError: [Errno 5] x" + STEP, "x"),
         (TRACE + "ValueError: /out/00000_stats.json: was damaged" + STEP + "\n", "/out/00000_stats.json: was damaged"),
-        (TRACE + 'botocore.exceptions.EndpointConnectionError: no endpoint: "http://x"', 'EndpointConnectionError: no endpoint: "http://x"'),
+        (TRACE + 'botocore.exceptions.EndpointConnectionError: no endpoint: "http://x"', 'the store failed: EndpointConnectionError: no endpoint: "http://x"'),
         (TRACE + "MemoryError", "MemoryError"),
         ("a worker process died, as it does when memory runs out: fewer processes need less", "a worker process died, as it does when memory runs out: fewer processes need less"),
         ("--dvae x: is not a dVAE", "--dvae x: is not a dVAE"),

@@ -19,18 +19,22 @@ from pipelines.running.dataset import Steps, make_dataset, output_folder
 from pipelines.running.do_unit import Done, Note
 from pipelines.running.do_units import Engine, Step, do_units
 from pipelines.running.finishing import check_all_done, finish
-from pipelines.running.output import Decision, IncrementalMode, begin_retry, may_pass
+from pipelines.running.output import Decision, IncrementalMode, begin, begin_retry, decide, may_pass
 from pipelines.running.recipe import Recipe
 from pipelines.running.unit import PLAN, Unit
 from schemas.folder import Folder, Staging
+from schemas.lock import RUN_LOCK
 from schemas.manifest import Counts
 from schemas.pairs import FAILED_TO_DOWNLOAD, SUCCESS
-from tests.stopping import Change, Place, place_of_its_own, stop_at_each_step, units_are_done_here
+from tests.stopping import Change, Place, place_of_its_own, stop_at_each_step, stop_twice, units_are_done_here
+
+pytestmark = pytest.mark.alone
 
 RECIPE_A = Recipe(
     job="count", table="numbers", inputs=[{"name": "a", "sha256": "1" * 64}], cut={"by": 2}, options={}, versions={}
 )
 RECIPE_B = replace(RECIPE_A, inputs=[{"name": "b", "sha256": "2" * 64}])
+RECIPE_C = replace(RECIPE_A, inputs=[{"name": "c", "sha256": "3" * 64}])
 OTHER_OPTIONS = replace(RECIPE_A, options={"depth": 2})
 ROWS = 2
 
@@ -115,11 +119,21 @@ def _extended(url: str) -> None:
     make(url, RECIPE_B, B, "extend")
 
 
+def _being_extended(url: str) -> None:
+    make_a(url)
+    with output_folder(url) as folder:
+        begin(folder, RECIPE_C, decide(folder, RECIPE_C, "extend"))
+        folder.write("00003.tar", b"half")
+
+
 CHANGES = {
     "fresh": Change(_nothing, make_a, make_a),
     "fresh over what was begun": Change(_unfinished, make_a, make_a),
     "overwrite what was begun": Change(_unfinished, lambda url: make(url, RECIPE_B, B, "overwrite")),
     "overwrite": Change(make_a, lambda url: make(url, RECIPE_B, WriteText("b", ("tar",)), "overwrite"), make_a),
+    "overwrite what was being extended": Change(
+        _being_extended, lambda url: make(url, RECIPE_B, WriteText("b", ("tar",)), "overwrite"), make_a
+    ),
     "other options": Change(make_a, lambda url: make(url, OTHER_OPTIONS, WriteText("c", ("tar",))), make_a),
     "a file is gone": Change(_lost, make_a, make_a),
     "extend": Change(make_a, lambda url: make(url, RECIPE_B, B, "extend"), make_a),
@@ -127,7 +141,7 @@ CHANGES = {
     "retry what was extended": Change(
         _extended,
         lambda url: retry(url, RECIPE_A, WriteText("r", passes=True)),
-        lambda url: make(url, replace(RECIPE_B, inputs=[{"name": "c", "sha256": "3" * 64}]), B, "extend"),
+        lambda url: make(url, RECIPE_C, B, "extend"),
     ),
 }
 
@@ -144,6 +158,18 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 def test_stopped_at_each_step(place: Place, name: str, record_property: Callable[[str, object], None]) -> None:
     """The law, for one command: each of its steps, and drawn pairs of a step and one of the rerun."""
     points = stop_at_each_step(place, CHANGES[name], random.Random(name), loses_before=name == "a file is gone")
-    record_property("steps and states", points)
+    record_property("points", points[0])
+    assert [] == [name for name in place.contents("new") if name.startswith("_") and name != RUN_LOCK], "left over"
     assert points[1] > 10
+    assert not os.listdir(tempfile.gettempdir())
+
+
+@pytest.mark.parametrize("name", ["retry", "extend"])
+def test_stopped_and_stopped_again(
+    place: Place, name: str, full: bool, record_property: Callable[[str, object], None]
+) -> None:
+    """The law for all pairs of a step and one of the rerun; in the ordinary tests for drawn ones."""
+    pairs = stop_twice(place, CHANGES[name], random.Random(name), None if full else 4)
+    record_property("pairs", pairs)
+    assert pairs > (100 if full else 5)
     assert not os.listdir(tempfile.gettempdir())

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image
 
 from pipelines.audit import main as audit
 from pipelines.ingest import main
+from schemas.exit_codes import NOTHING_KEPT, OK
 from schemas.folder import Folder
 from schemas.pair_shards import read_ledger
 from schemas.shards import read_tar
@@ -48,9 +49,11 @@ def sums(web: Web, tmp_path: Path) -> tuple[Path, list[bytes]]:
 
 def collect(links: Path, web: Web, out: Path, *more: str) -> list[dict]:
     flags = ["--url_list", str(links), "--output_folder", str(out), "--allow_private_hosts", web.address]
-    assert 0 == main([*flags, "--processes_count", "1", "--image_size", "32", *more])
+    code = main([*flags, "--processes_count", "1", "--image_size", "32", *more])
     assert 0 == audit([str(out)])
-    return list(read_ledger(Folder(out), "00000").to_pylist())
+    rows = list(read_ledger(Folder(out), "00000").to_pylist())
+    assert code == (OK if any(row["status"] == "success" for row in rows) else NOTHING_KEPT)
+    return rows
 
 
 def test_a_changed_picture_fails(sums: tuple[Path, list[bytes]], web: Web, tmp_path: Path) -> None:
