@@ -63,7 +63,10 @@ class _Counter:
 
 def _law(name: str) -> dict[str, Any]:
     counter, begun = _Counter(), time.monotonic()
-    pytest.main(["--full", "-q", "-p", "no:cacheprovider", "--durations=0", *_LAWS[name]], plugins=[counter])
+    flags = ["--full", "--timeout=0", "-q", "-p", "no:cacheprovider", "--durations=0"]
+    code = pytest.main([*flags, *_LAWS[name]], plugins=[counter])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        counter.faults.append(f"{name}: pytest ended with {code}")
     figures = {"tests": counter.passed, **dict(counter.tried), "faults": counter.faults}
     return {**figures, "seconds": round(time.monotonic() - begun, 1)}
 

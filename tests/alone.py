@@ -22,6 +22,11 @@ _AT_ONCE = 2
 _IS_CHILD = "DALLE_TEST_IS_ALONE"
 
 
+def is_child() -> bool:
+    """Whether this is such a process of its own."""
+    return _IS_CHILD in os.environ
+
+
 def report_of(item: pytest.Item, done: dict[str, pytest.TestReport]) -> pytest.TestReport | None:
     """What became of a test of such a file; all those of its file that were chosen run with the first of them.
 
@@ -32,7 +37,7 @@ def report_of(item: pytest.Item, done: dict[str, pytest.TestReport]) -> pytest.T
     Returns:
         None if the test is to run here: it is not marked, or this is the process of its own.
     """
-    if item.get_closest_marker("alone") is None or _IS_CHILD in os.environ:
+    if item.get_closest_marker("alone") is None or is_child():
         return None
     if item.nodeid not in done:
         same = [each for each in item.session.items if each.path == item.path]
@@ -48,7 +53,15 @@ def _run(items: list[pytest.Item], *, full: bool) -> dict[str, pytest.TestReport
         return {}
     with tempfile.TemporaryDirectory() as place:
         path = Path(place, "results.xml")
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={path}", *["--full"] * full]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            f"--junitxml={path}",
+            *["--full", "--timeout=0"] * full,
+        ]
         environment = {**os.environ, _IS_CHILD: "1"}
         run = subprocess.run(
             [*command, *(item.nodeid for item in items)],

@@ -32,6 +32,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file of `tests.alone` runs while its first test is waited for: each test's time is limited there."""
+    for item in items:
+        if item.get_closest_marker("alone") is not None and not alone.is_child():
+            item.add_marker(pytest.mark.timeout(0))
+
+
 _ALONE: dict[str, pytest.TestReport] = {}
 
 
