@@ -203,11 +203,6 @@ def read(url: str) -> dict[str, bytes] | str:
     return {name: folder.read_bytes(name) for shard in manifest["shards"] for name in shard["files"]}
 
 
-def _must(run: Callable[[], object]) -> None:
-    error = attempt(run).error
-    assert not error, error
-
-
 @contextlib.contextmanager
 def place_of_its_own(kind: str, tmp_path: Path, patch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A disk or a store, in memory where the system allows it, for thousands of runs would wait for a disk.

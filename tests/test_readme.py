@@ -53,4 +53,4 @@ def test_what_is_promised_is_tested() -> None:
     assert len(promises) == len(re.findall(r"^\|", page, re.MULTILINE)) - 2, "each row names a test"
     for promise, tests in promises:
         for name in re.findall(r"`(.+?)`", tests):
-            assert "def test_" in (ROOT / name).read_text(), promise
+            assert "def test_" in (ROOT / f"{name.replace('.', '/')}.py").read_text(), promise

@@ -338,20 +338,6 @@ def _begin(before: dict[str, Version]) -> None:
     MODEL.__init__(dict(before), max((version.number for version in before.values()), default=0))  # type: ignore[misc]
 
 
-def _requests(run: Callable[[str], None], before: dict[str, Version]) -> int:
-    """How many a run makes alone."""
-    _begin(before)
-    threading.current_thread().name = "alone"
-    requests = MODEL.requests
-    run("a")
-    return MODEL.requests - requests
-
-
-def _schedules(first: int, second: int, changes: int) -> Iterator[tuple[int, ...]]:
-    """After how many requests it is the other's turn: all ways to change so many times."""
-    yield from itertools.product(range(first + 1), range(1, second + 1), *([range(1, first + 1)] * (changes - 2)))
-
-
 Runs = tuple[Callable[[str], None], Callable[[str], None]]
 
 

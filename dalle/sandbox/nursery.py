@@ -40,7 +40,7 @@ class Worker:
     ) -> None:
         self.kind = kind
         """Its limits, and the module that was imported before they held."""
-        self.limits, self.line, self.slots = kind[0], line, slots
+        self.line, self.slots = line, slots
         self.loaded = b""
         """The pickled function that it has."""
         self._nursery, self._fate = nursery, fate

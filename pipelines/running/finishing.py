@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.running.do_unit import failure
 from pipelines.running.done_units import read_markers, undone
 from pipelines.running.first_tar import without_empty_first_tars
+from pipelines.running.output import recipe_of_draft
 from pipelines.running.recipe import Recipe, merged_versions
 from pipelines.running.unit import Unit
 from schemas.claim import TakenOver
@@ -17,7 +18,7 @@ from schemas.draft import NEXT, Draft
 from schemas.folder import RECIPE, Folder
 from schemas.journal import put_in_place, put_last
 from schemas.lock import LOCKS
-from schemas.manifest import MANIFEST, Counts, Marker, fingerprint, manifest, read_manifest, read_recipe
+from schemas.manifest import MANIFEST, Counts, Marker, fingerprint, manifest, read_manifest
 
 
 class JobFailed(CommandFailed):
@@ -85,11 +86,9 @@ def finish(
 def has_a_change_begun(folder: Folder) -> bool:
     """Whether a change of a finished dataset was begun, and some command would still go on with it."""
     own = folder.inside(NEXT)
-    if not own.exists(RECIPE) or not folder.exists(MANIFEST):
+    if not folder.exists(MANIFEST):
         return own.exists(RECIPE)
-    try:
-        begun = read_recipe(own)
-    except ValueError:  # damaged
+    if (begun := recipe_of_draft(own)) is None:
         return False
     now = read_manifest(folder)
     if "retries" in begun:

@@ -68,10 +68,10 @@ def previous_run(folder: Folder) -> PreviousRun:
 
 def forget_what_is_done(folder: Folder) -> None:
     """Take away the recipe of a run that was stopped when its manifest was there already."""
-    previous = previous_run(folder)
-    if previous.manifest is None or previous.unfinished is None:
+    if not (folder.exists(RECIPE) and folder.exists(MANIFEST)):  # as nearly always: no manifest is read for nothing
         return
-    if all(source in previous.manifest["inputs"] for source in previous.unfinished["inputs"]):
+    inputs = read_manifest(folder)["inputs"]
+    if all(source in inputs for source in read_recipe(folder)["inputs"]):
         folder.remove(RECIPE)
 
 
@@ -128,7 +128,7 @@ def begin(output: Folder, recipe: Recipe, decision: Decision) -> None:
 def begin_draft(draft: Draft, begun: Mapping[str, Any]) -> None:
     """Write what a draft is made from, and take away one that was made from something else, but for the plan."""
     own = draft.own
-    if _recipe_in(own) == begun:
+    if recipe_of_draft(own) == begun:
         own.sweep()
         return
     own.remove(RECIPE)
@@ -140,7 +140,7 @@ def begin_draft(draft: Draft, begun: Mapping[str, Any]) -> None:
     own.write_json(RECIPE, begun)
 
 
-def _recipe_in(own: Folder) -> Mapping[str, Any] | None:
+def recipe_of_draft(own: Folder) -> Mapping[str, Any] | None:
     """What a draft is being made from; None if nobody can say, as after it was tampered with."""
     try:
         return read_recipe(own) if own.exists(RECIPE) else None

@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
+from schemas.commands.ending import STORES
 from schemas.reasons import UNEXPECTED, NotKept
 
-STORES = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "urllib3")
-"""Packages of object stores, whose errors are not all OSErrors."""
+_STORES = (*STORES, "requests", "urllib3")
+"""With what some of them speak HTTP by: no row's own data are fetched with that."""
 _LONGEST = 500
 """Characters of a message."""
 
@@ -47,9 +48,8 @@ def unexpected(message: str, stage: str) -> NotKept:
 
 def is_the_machines(error: BaseException) -> bool:
     """Whether it says nothing of the data that were worked on."""
-    if isinstance(error, OSError):
-        return error.errno is not None or type(error).__module__.partition(".")[0] in STORES
-    return isinstance(error, MemoryError) or type(error).__module__.partition(".")[0] in STORES
+    is_of_the_system = isinstance(error, OSError) and error.errno is not None
+    return is_of_the_system or isinstance(error, MemoryError) or type(error).__module__.partition(".")[0] in _STORES
 
 
 def at_row(error: Exception, row: str) -> Exception:

@@ -23,14 +23,9 @@ from PIL import Image, ImageCms
 from dalle.pictures.images import UndecodableImage, decode, open_picture
 from dalle.scenes import compose, draw
 from pipelines.sample_web import pictures
+from tests.dalle.pictures.files import saved, swapped_profile
 
 SCENE = cv2.GaussianBlur(draw(compose(5, 301, 203)), (0, 0), 2)  # without grain, which lossy formats lose
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
 
 
 def scene() -> Image.Image:
@@ -128,18 +123,6 @@ def test_icc_profile_is_applied(kind: str) -> None:
 
 
 LOSSLESS: dict[str, dict] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}}
-
-
-def swapped_profile() -> bytes:
-    """sRGB with its red and blue primaries exchanged: the tags rXYZ and bXYZ change places."""
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return (
-        profile.replace(b"rXYZ", b"????")
-        .replace(b"bXYZ", b"rXYZ")
-        .replace(b"????", b"bXYZ")
-        .replace(b"sRGB", b"test")
-        .replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
-    )
 
 
 def test_srgb_profile_changes_nothing() -> None:

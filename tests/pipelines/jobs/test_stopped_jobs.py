@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from dalle.scenes import compose, draw
 from pipelines import dedup, encode, ingest, vocab
 from tests.conftest import jsonl, write_jpeg
 from tests.server import Web
-from tests.stopping import Change, Place, must, place_of_its_own, stop_at_each_step, units_are_done_here
+from tests.stopping import Change, Place, must, stop_at_each_step, units_are_done_here
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -121,14 +121,6 @@ NAMES = (
     "encode with another vocabulary",
     "vocab of another size",
 )
-
-
-@pytest.fixture(params=["disk", "store"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """Where folders are; units are done here, one after the other."""
-    units_are_done_here(monkeypatch)
-    with place_of_its_own(request.param, tmp_path, monkeypatch) as made:
-        yield made
 
 
 @pytest.mark.parametrize("name", NAMES)

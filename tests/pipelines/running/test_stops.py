@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 
@@ -26,7 +25,7 @@ from schemas.folder import Folder, Staging
 from schemas.lock import RUN_LOCK
 from schemas.manifest import Counts
 from schemas.pairs import FAILED_TO_DOWNLOAD, SUCCESS
-from tests.stopping import Change, Place, place_of_its_own, stop_at_each_step, stop_twice, units_are_done_here
+from tests.stopping import Change, Place, stop_at_each_step, stop_twice
 
 pytestmark = pytest.mark.alone
 
@@ -144,14 +143,6 @@ CHANGES = {
         lambda url: make(url, RECIPE_C, B, "extend"),
     ),
 }
-
-
-@pytest.fixture(params=["disk", "store"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """Where folders are; units are done here, one after the other."""
-    units_are_done_here(monkeypatch)
-    with place_of_its_own(request.param, tmp_path, monkeypatch) as made:
-        yield made
 
 
 @pytest.mark.parametrize("name", CHANGES)
