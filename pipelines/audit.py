@@ -37,7 +37,7 @@ from schemas.exit_codes import FAILED, OK
 from schemas.folder import RECIPE, Folder
 from schemas.manifest import MANIFEST, Counts, marker_name, read_manifest
 from schemas.manifest_shape import TO_MAKE_AGAIN
-from schemas.ranges import MOST_PROCESSES, MOST_SEED, check_range
+from schemas.ranges import MOST_PROCESSES, Between, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,12 @@ class AuditOptions:
     folder: Annotated[str | None, tyro.conf.Positional] = None
     """The dataset's folder: a path or an fsspec URL."""
     processes_count: int = 0
-    """Worker processes, 1 or more; 0 is one for each core."""
+    """Worker processes, 1 to 4,096; 0 is one for each core."""
     review: ReviewOptions = field(default_factory=ReviewOptions)
+
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        check_ranges(self, {"processes_count": Between(0, MOST_PROCESSES)})
 
 
 def audit(options: AuditOptions, flags: list[str]) -> int:
@@ -56,9 +60,6 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
     if flags:
         what = "flag" if flags[0].startswith("-") else "argument"
         raise ValueError(f"unknown {what} {flags[0]}; one folder is audited at a time, see --help")
-    check_range("processes_count", options.processes_count, 0, MOST_PROCESSES)
-    check_range("sample", options.review.sample, 0, MOST_SEED)
-    check_range("seed", options.review.seed, 0, MOST_SEED)
     if options.folder is None:
         options = _of_sample(options)
     folder = Folder(options.folder or "")

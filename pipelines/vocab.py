@@ -34,7 +34,13 @@ from schemas.examples import TEXT_VOCABULARY
 from schemas.folder import Folder
 from schemas.manifest import versions
 from schemas.options import no_change_of_bytes, options_json
-from schemas.ranges import MOST_SEED, check_range
+from schemas.ranges import MOST_SEED, Between, check_ranges
+
+_RANGES = {
+    "vocab_size": Between(256, TEXT_VOCABULARY),
+    "max_captions": Between(0, MOST_SEED),
+    "seed": Between(0, MOST_SEED),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +64,7 @@ class VocabOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        if not 256 <= self.vocab_size <= TEXT_VOCABULARY:
-            raise ValueError(f"--vocab_size {self.vocab_size}: expected 256 to {TEXT_VOCABULARY}")
-        check_range("max_captions", self.max_captions, 0, MOST_SEED)
-        check_range("seed", self.seed, 0, MOST_SEED)
+        check_ranges(self, _RANGES)
 
 
 def vocab(options: VocabOptions, flags: list[str]) -> int:

@@ -8,7 +8,7 @@ from schemas.claim import Claim
 from schemas.folder import Folder
 from schemas.journal import check_not_between, is_between, roll_forward
 from schemas.lock import only_run
-from schemas.manifest import Marker, fingerprint, read_manifest
+from schemas.manifest import Marker, fingerprint, marker_name, read_manifest
 from schemas.manifest_shape import ANY_OPTIONS, OptionsByTable
 
 
@@ -35,7 +35,8 @@ def open_dataset(
 def check_unchanged(folder: Folder, shard: str, files: str) -> None:
     """Check, after a shard was read, that all the time it was the one that the manifest named when the job began.
 
-    A change publishes its journal before it touches a file, and gives the shard another marker.
+    A change publishes its journal before it touches a file, and gives the shard another marker. A dataset that came
+    here without markers was changed by none.
 
     Args:
         folder: the dataset's.
@@ -46,6 +47,8 @@ def check_unchanged(folder: Folder, shard: str, files: str) -> None:
         ValueError: if it was changed since.
     """
     check_not_between(folder)
+    if not folder.exists(marker_name(shard)):
+        return
     now = {file.name: file.to_json() for file in Marker.read(folder, shard).files}
     if fingerprint(now) != files:
         raise ValueError(

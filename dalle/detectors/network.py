@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dalle.training.model_file import ModelKind, load_network
+from schemas.ranges import MOST_SIZE
 from schemas.whole_file import whole_file
 
 
@@ -43,8 +44,9 @@ class DetectorConfig:
             raise ValueError(
                 f"--widths has {len(self.widths)} values, --depths {len(self.depths)}; give one for each stage"
             )
-        if min(*self.widths, *self.depths, self.neck, self.dimension, self.side) < 1 or self.side % 4:
-            raise ValueError(f"{self}: expected numbers of 1 or more, and a side that is a multiple of 4")
+        sizes = (*self.widths, *self.depths, self.neck, self.dimension, self.side)
+        if not all(1 <= size <= MOST_SIZE for size in sizes) or self.side % 4:
+            raise ValueError(f"{self}: expected numbers of 1 to {MOST_SIZE:,}, and a side that is a multiple of 4")
 
 
 class StandardConv(nn.Module):

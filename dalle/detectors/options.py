@@ -10,6 +10,18 @@ from dalle.detectors.network import DetectorConfig
 from dalle.training.options import LoopOptions
 from dalle.training.steps import OptimizerOptions
 from schemas.options import no_change_of_bytes
+from schemas.ranges import MOST_PROCESSES, MOST_STEPS, Above, Between, check_ranges
+
+_RANGES = {
+    "hold_out_every": Between(0, 10**9),
+    "drawn": Between(1, 10**9),
+    "sides": Between(1, 1 << 16),
+    "side_steps": Between(1, MOST_STEPS),
+    "temperature": Above(0, 1_000),
+    "entropy_weight": Between(0, 1e9),
+    "workers": Between(0, MOST_PROCESSES),
+    "threads": Between(1, MOST_PROCESSES),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +66,7 @@ class TrainDetectorOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
+        check_ranges(self, _RANGES)
         if len(self.side_steps) != len(self.sides) - 1:
             raise ValueError(
                 f"--sides has {len(self.sides)} values, --side_steps {len(self.side_steps)}; give steps for each side "
@@ -64,18 +77,10 @@ class TrainDetectorOptions:
                 f"--side_steps are {sum(self.side_steps):,} in all, expected less than the {self.loop.steps:,} of "
                 "--steps, or none are left for the last side"
             )
-        least = {"hold_out_every": 0, "drawn": 1, "workers": 0, "threads": 1, "entropy_weight": 0}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"--{name} {getattr(self, name):g}: expected {value} or more")
         if self.loop.batch_size < 2:
             raise ValueError(f"--batch_size {self.loop.batch_size}: expected 2 or more, to tell pictures apart")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"--ema_decay {self.ema_decay:g}: expected 0 to below 1")
-        if min(self.side_steps, default=1) < 1:
-            raise ValueError(f"--side_steps {min(self.side_steps)}: expected 1 or more for each side")
-        if self.temperature <= 0:
-            raise ValueError(f"--temperature {self.temperature:g}: expected a number above 0")
 
     def side_of(self, step: int) -> int:
         """Side of the pictures in a step, counted from 0."""

@@ -27,6 +27,7 @@ from dalle.dvae.network import DVAE, Conv2d
 from dalle.dvae.options import TrainDVAEOptions
 from dalle.dvae.relaxation import Seed
 from dalle.reading.endless import Endless
+from schemas.ranges import MOST_SIZE, MOST_STEPS, Above, Between, check_ranges
 
 PULL = 20.0
 """Nats of likelihood that a nat beyond the bound costs: more than one is ever worth."""
@@ -39,10 +40,14 @@ class HeadStartOptions:
     numbers: int = 16
     """Continuous numbers at each position of the grid, 1 or more."""
     nats: float = 9.5
-    """Bound of the nats that the numbers of a position may carry; a code of 8,192 carries 9.01."""
+    """Bound of the nats that the numbers of a position may carry, above 0; a code of 8,192 carries 9.01."""
     samples: int = 400_000
-    """Positions among which k-means chooses the codes."""
+    """Positions among which k-means chooses the codes, 1 or more."""
     train: TrainDVAEOptions = field(default_factory=TrainDVAEOptions)
+
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        check_ranges(self, {"numbers": Between(1, MOST_SIZE), "nats": Above(0, 1e9), "samples": Between(1, MOST_STEPS)})
 
 
 class Continuous(Objective):

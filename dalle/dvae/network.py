@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dalle.dvae.logit_laplace import map_pixels, reconstruct
+from schemas.ranges import MOST_SIZE
 
 GROUPS = 4
 SHRINK = 8
@@ -43,8 +44,8 @@ class DVAEConfig:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if value < 1 or (name.endswith("n_hid") and value % 4):
-                raise ValueError(f"{name} is {value}, expected a positive number, for n_hid a multiple of 4")
+            if not 1 <= value <= MOST_SIZE or (name.endswith("n_hid") and value % 4):
+                raise ValueError(f"{name} is {value}, expected 1 to {MOST_SIZE:,}, for n_hid a multiple of 4")
 
 
 class Conv2d(nn.Module):

@@ -10,6 +10,7 @@ from dalle.training.options import LoopOptions
 from dalle.training.schedules import Cosine
 from dalle.training.steps import OptimizerOptions
 from schemas.options import no_change_of_bytes
+from schemas.ranges import MOST_EXAMPLES, MOST_PROCESSES, MOST_STEPS, Above, Between, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +28,8 @@ class RelaxationOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        if self.tau <= 0:
-            raise ValueError(f"--tau {self.tau:g}: expected a temperature above 0")
+        steps = Between(0, MOST_STEPS)
+        check_ranges(self, {"beta": Between(0, 1e9), "beta_steps": steps, "tau": Above(0, 1e9), "tau_steps": steps})
 
     def at(self, step: int) -> tuple[float, float]:
         """Beta and tau of a step, counted from 0."""
@@ -58,12 +59,10 @@ class TrainingPictureOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        if self.resolution < SHRINK or self.resolution % SHRINK:
-            raise ValueError(f"--resolution is {self.resolution}, expected a multiple of {SHRINK}")
-        if not 0 <= self.drawn_share <= 1:
-            raise ValueError(f"--drawn_share is {self.drawn_share}, expected 0 to 1")
-        if self.workers < 0:
-            raise ValueError(f"--workers {self.workers}: expected 0 or more")
+        sides = Between(SHRINK, 1 << 16)
+        check_ranges(self, {"resolution": sides, "drawn_share": Between(0, 1), "workers": Between(0, MOST_PROCESSES)})
+        if self.resolution % SHRINK:
+            raise ValueError(f"--resolution {self.resolution}: expected a multiple of {SHRINK}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +92,9 @@ class TrainDVAEOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        if self.micro_batch_size < 1:
-            raise ValueError(f"--micro_batch_size {self.micro_batch_size}: expected 1 or more")
+        check_ranges(self, {"micro_batch_size": Between(1, MOST_EXAMPLES), "min_scale": Between(0, 1_000)})
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"--ema_decay {self.ema_decay:g}: expected 0 to below 1")
-        if self.min_scale < 0:
-            raise ValueError(f"--min_scale {self.min_scale:g}: expected 0 or more")
 
 
 FULL = TrainDVAEOptions()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from schemas.examples import IMAGE_LENGTH, TEXT_LENGTH, TEXT_VOCABULARY
+from schemas.ranges import MOST_SIZE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +29,8 @@ class PriorConfig:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if value < 1:
-                raise ValueError(f"{name} is {value}, expected 1 or more")
+            if not 1 <= value <= MOST_SIZE:
+                raise ValueError(f"{name} is {value}, expected 1 to {MOST_SIZE:,}")
         if self.side**2 != self.codes:
             raise ValueError(f"codes is {self.codes}, expected a square number, for they lie in a square")
 

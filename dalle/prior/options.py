@@ -8,6 +8,7 @@ from pathlib import Path
 from dalle.training.options import LoopOptions
 from dalle.training.steps import OptimizerOptions
 from schemas.options import no_change_of_bytes
+from schemas.ranges import MOST_PROCESSES, MOST_SIZE, Between, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +34,8 @@ class TrainPriorOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        for name in ("layers", "heads", "head_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} {getattr(self, name)}: expected 1 or more")
-        if self.workers < 0:
-            raise ValueError(f"--workers {self.workers}: expected 0 or more")
+        sizes = dict.fromkeys(("layers", "heads", "head_size"), Between(1, MOST_SIZE))
+        check_ranges(self, {**sizes, "workers": Between(0, MOST_PROCESSES)})
         if self.loop.steps < 2 * self.loop.log_every:
             raise ValueError(
                 f"--steps {self.loop.steps}: expected twice --log_every {self.loop.log_every} or more, "

@@ -16,6 +16,7 @@ from dalle.text.tokenizer import Tokenizer
 from schemas.examples import TEXT_LENGTH
 from schemas.folder import Folder
 from schemas.manifest import Counts, fingerprint, lineage_from
+from schemas.opening import check_unchanged
 
 _CAPTION, _CROP, _DROPOUT = 1, 2, 3
 """What is drawn of an example each epoch."""
@@ -63,6 +64,7 @@ class ExampleShards:
         self.image_vocab_size = int(options["image_vocab_size"])
         self._names = [shard["name"] for shard in manifest["shards"]]
         self.counts = [Counts.of_json(shard["counts"]).kept for shard in manifest["shards"]]
+        self._reads = [fingerprint(shard["files"]) for shard in manifest["shards"]]
         self._first_ids = np.cumsum([0, *self.counts])
         self._files = ExampleFiles(
             folder=Folder(folder),
@@ -89,7 +91,7 @@ class ExampleShards:
         """The examples of some pieces, one after the other.
 
         Raises:
-            ValueError: naming shard and row, if a row is broken.
+            ValueError: naming shard and row, if a row is broken; if the dataset was changed since this object was made.
         """
         return joined_examples([self._shard(piece.shard).part(piece.first, piece.end) for piece in pieces])
 
@@ -138,7 +140,11 @@ class ExampleShards:
         if self._last_shard is None or self._last_shard[0] != number:
             self._last_shard = None  # the old one goes before the new one comes
             first_id = int(self._first_ids[number])
-            self._last_shard = number, self._files.read(self._names[number], first_id, self.counts[number])
+            try:
+                examples = self._files.read(self._names[number], first_id, self.counts[number])
+            finally:  # a change is the cause of whatever else is wrong with it
+                check_unchanged(self._files.folder, self._names[number], self._reads[number])
+            self._last_shard = number, examples
         return self._last_shard[1]
 
 

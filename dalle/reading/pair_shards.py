@@ -13,6 +13,7 @@ from dalle.reading.epoch_order import Piece, draws
 from dalle.reading.training_manifest import training_manifest
 from schemas.folder import Folder
 from schemas.manifest import Counts, fingerprint, lineage_from
+from schemas.opening import check_unchanged
 from schemas.pair_shards import read_pictures
 
 View = Callable[[Pixels, np.random.Generator], Pixels]
@@ -51,6 +52,7 @@ class PairShards:
         self.fingerprint, self.lineage = fingerprint(manifest), lineage_from(manifest)
         self._names = [shard["name"] for shard in manifest["shards"]]
         self.counts = [Counts.of_json(shard["counts"]).kept for shard in manifest["shards"]]
+        self._reads = [fingerprint(shard["files"]) for shard in manifest["shards"]]
         self._first_ids = np.cumsum([0, *self.counts])
 
     def too_few(self, batch_size: int) -> str:
@@ -64,20 +66,24 @@ class PairShards:
         """The stored pictures of some pieces, one after the other.
 
         Raises:
-            ValueError: if a shard holds fewer than the manifest says.
+            ValueError: if a shard holds fewer than the manifest says, or the dataset was changed since this object was
+                made.
         """
         data: list[bytes] = []
         names: list[str] = []
         ids: list[int] = []
         for piece in pieces:
             shard, before = self._names[piece.shard], len(data)
-            for number, (key, _, picture) in enumerate(read_pictures(self._folder, shard)):
-                if number >= piece.end:
-                    break
-                if number >= piece.first:
-                    data.append(picture)
-                    names.append(f"{self._folder.path(shard)}, sample {key}")
-                    ids.append(int(self._first_ids[piece.shard]) + number)
+            try:
+                for number, (key, _, picture) in enumerate(read_pictures(self._folder, shard)):
+                    if number >= piece.end:
+                        break
+                    if number >= piece.first:
+                        data.append(picture)
+                        names.append(f"{self._folder.path(shard)}, sample {key}")
+                        ids.append(int(self._first_ids[piece.shard]) + number)
+            finally:  # a change is the cause of whatever else is wrong with it
+                check_unchanged(self._folder, shard, self._reads[piece.shard])
             if len(data) - before != piece.end - piece.first:
                 raise ValueError(
                     f"{self._folder.path(shard)}: has fewer pictures than the {self.counts[piece.shard]} that the "

@@ -7,6 +7,16 @@ from pathlib import Path
 
 from dalle.training.model_folder import IncrementalMode
 from schemas.options import no_change_of_bytes
+from schemas.ranges import MOST_EXAMPLES, MOST_STEPS, Between, check_ranges
+
+_RANGES = {
+    "steps": Between(1, MOST_STEPS),
+    "batch_size": Between(1, MOST_EXAMPLES),
+    "seed": Between(0, 2**63 - 1),
+    "log_every": Between(1, MOST_STEPS),
+    "eval_every": Between(0, MOST_STEPS),
+    "save_every": Between(1, MOST_STEPS),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +44,4 @@ class LoopOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        least = {"steps": 1, "batch_size": 1, "seed": 0, "log_every": 1, "eval_every": 0, "save_every": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"--{name} {getattr(self, name)}: expected {value} or more")
-        if self.seed >= 2**63:
-            raise ValueError(f"--seed {self.seed}: expected less than 2^63")
+        check_ranges(self, _RANGES)

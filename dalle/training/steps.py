@@ -12,8 +12,18 @@ from torch import Tensor, nn
 
 from dalle.training.checkpoint import like
 from dalle.training.schedules import LearningRate
+from schemas.ranges import MOST_FLOAT, MOST_STEPS, Above, Between, check_ranges
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+_RANGES = {
+    "learning_rate": Above(0, MOST_FLOAT),
+    "min_learning_rate": Between(0, MOST_FLOAT),
+    "decay_steps": Between(0, MOST_STEPS),
+    "warmup_steps": Between(0, MOST_STEPS),
+    "weight_decay": Between(0, MOST_FLOAT),
+    "grad_clip": Between(0, MOST_FLOAT),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +49,7 @@ class OptimizerOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        if self.learning_rate <= 0:
-            raise ValueError(f"--learning_rate {self.learning_rate:g}: expected a number above 0")
-        for name in ("min_learning_rate", "decay_steps", "warmup_steps", "weight_decay", "grad_clip"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name} {getattr(self, name):g}: expected 0 or more")
+        check_ranges(self, _RANGES)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"--betas {self.betas[0]:g} {self.betas[1]:g}: expected numbers from 0 to below 1")
 

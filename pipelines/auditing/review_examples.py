@@ -16,6 +16,7 @@ from pipelines.running.one_thread import one_thread
 from pipelines.stages.encode_images import crops_of, encode_views
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, made_from, read_manifest
+from schemas.ranges import MOST_SEED, Between, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,13 @@ class ReviewOptions:
     sample: int = 16
     """Examples that are made again, 0 or more; all if there are fewer."""
     seed: int = 0
-    """Seed of the sample, 0 or more."""
+    """Seed of the sample, 0 to 18,446,744,073,709,551,615."""
     contact_sheet: str | None = None
     """Where the sheet goes, originals beside their decoded codes; FOLDER-contact-sheet.png by default."""
+
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        check_ranges(self, {"sample": Between(0, MOST_SEED), "seed": Between(0, MOST_SEED)})
 
 
 def review(folder: Folder, manifest: Mapping[str, Any], options: ReviewOptions) -> Iterator[str]:

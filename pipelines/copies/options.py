@@ -11,8 +11,16 @@ from pipelines.copies.references import ReferenceArgument
 from schemas.folder import Folder
 from schemas.matches import Decisions, Linkage, read_decisions
 from schemas.options import no_change_of_bytes
+from schemas.ranges import MOST_PROCESSES, Between, check_ranges
 
 _BELOW_THRESHOLD = 0.2
+_COSINE = Between(-1, 1)
+_RANGES = {
+    "floor": _COSINE,
+    "within_threshold": _COSINE,
+    "within_cells": Between(0, 1 << 24),
+    "processes_count": Between(0, MOST_PROCESSES),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +51,16 @@ class DedupOptions:
     """Which copies --within takes out. star: pictures that are like one that stays, at or above the threshold; single:
     also copies of copies, however little they are like the one that stays."""
     within_cells: int = 0
-    """Cells that --within searches alone, 1 or more: more are faster and miss more; 0 is by the number of pictures."""
+    """Cells that --within searches alone, 1 to 16,777,216: more are faster and miss more; 0 is by the number of
+    pictures."""
     incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
     """incremental: do what is missing; overwrite: start anew."""
     processes_count: int = no_change_of_bytes(default=0)
-    """Worker processes on this machine, 1 or more; 0 is one for each core."""
+    """Worker processes on this machine, 1 to 4,096; 0 is one for each core."""
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        if self.processes_count < 0:
-            raise ValueError(f"--processes_count {self.processes_count}: expected 0 (all cores) or more")
-        for name in ("floor", "within_threshold"):
-            value = getattr(self, name)
-            if value is not None and not -1 <= value <= 1:
-                raise ValueError(f"--{name} {value:g}: expected a cosine between -1 and 1")
-        if self.within_cells < 0:
-            raise ValueError(f"--within_cells {self.within_cells}: expected 0 (by the number of pictures) or more")
+        check_ranges(self, _RANGES)
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name.startswith("within_") and value != field.default and not self.within:

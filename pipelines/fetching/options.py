@@ -12,12 +12,22 @@ from pipelines.fetching.addresses import AddressPolicy
 from pipelines.fetching.robots import AGENT
 from pipelines.fetching.urls import host_name
 from schemas.options import no_change_of_bytes, words_of
+from schemas.ranges import Above, Between, check_ranges
 
 Downloader = Literal["builtin", "img2dataset"]
 
 
 _LEAST_MEMORY = 512 << 20
 _USUAL_MEMORY = 1 << 30
+_RANGES = {
+    "thread_count": Between(1, 1 << 16),
+    "timeout": Above(0, 86_400),
+    "retries": Between(0, 100),
+    "max_redirects": Between(0, 100),
+    "max_connections_per_host": Between(1, 1 << 16),
+    "max_bytes": Between(1, 1 << 40),
+    "memory_limit": Between(0, 1 << 50),
+}
 
 
 @dataclass(frozen=True)
@@ -57,26 +67,26 @@ class FetchOptions:
     """How links are fetched."""
 
     thread_count: int = no_change_of_bytes(default=256)
-    """Links that each worker process has open at once, 1 or more; fewer where the limit of open files (ulimit -n) has
-    no room for them."""
+    """Links that each worker process has open at once, 1 to 65,536; fewer where the limit of open files (ulimit -n)
+    has no room for them."""
     timeout: float = no_change_of_bytes(default=10.0)
-    """Seconds of wall-clock time that an attempt may take, redirects and a slowly sent body included; above 0. Waiting
-    for a slot of the host or for robots.txt does not count."""
+    """Seconds of wall-clock time that an attempt may take, redirects and a slowly sent body included; above 0, at most
+    86,400. Waiting for a slot of the host or for robots.txt does not count."""
     retries: int = no_change_of_bytes(default=1)
-    """Further attempts after a failure that may pass (name lookup, time-out, broken connection, HTTP 429 or 5xx), 0 or
-    more. The first comes after 0.5 seconds, each further one after twice as long, or as the server's Retry-After
+    """Further attempts after a failure that may pass (name lookup, time-out, broken connection, HTTP 429 or 5xx), 0 to
+    100. The first comes after 0.5 seconds, each further one after twice as long, or as the server's Retry-After
     says."""
     max_redirects: int = no_change_of_bytes(default=5)
-    """Redirects that an attempt follows at most, 0 or more."""
+    """Redirects that an attempt follows at most, 0 to 100."""
     max_connections_per_host: int = no_change_of_bytes(default=64)
-    """Links of one host that each worker process fetches at once, 1 or more. Addresses of this machine and its network
-    have no such limit."""
+    """Links of one host that each worker process fetches at once, 1 to 65,536. Addresses of this machine and its
+    network have no such limit."""
     max_bytes: int = 32 << 20
-    """Bytes that a fetched picture may have, 1 or more; a larger one is not read to its end and fails as too-large."""
+    """Bytes that a fetched picture may have, 1 to 2^40; a larger one is not read to its end and fails as too-large."""
     memory_limit: int = no_change_of_bytes(default=0)
-    """Bytes of memory that a worker process keeps below, at least 512 MiB and 16 times --max_bytes; 0 is 1 GiB, or what
-    --max_bytes needs. A quarter is for fetched bytes, those being received and those waiting to be decoded: links pause
-    when it is full."""
+    """Bytes of memory that a worker process keeps below, at least 512 MiB and 16 times --max_bytes, at most 2^50; 0 is
+    1 GiB, or what --max_bytes needs. A quarter is for fetched bytes, those being received and those waiting to be
+    decoded: links pause when it is full."""
     allow_private_hosts: tuple[str, ...] | None = no_change_of_bytes(default=None)
     """Private, loopback and link-local addresses that are fetched from as well: all of them if the flag stands alone,
     or only these hosts, host:port pairs, ports or networks (10.0.0.0/8). By default none is."""
@@ -102,17 +112,12 @@ class FetchOptions:
         """Bad values fail before anything starts."""
         words = words_of("--disallowed_header_directives", self.disallowed_header_directives)
         object.__setattr__(self, "disallowed_header_directives", tuple(word.lower() for word in words))
-        for name in ("thread_count", "timeout", "max_bytes", "max_connections_per_host"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name} {getattr(self, name)}: expected more than 0")
+        check_ranges(self, _RANGES)
         if self.memory_limit and self.memory_limit < self._least_memory:
             raise ValueError(
                 f"--memory_limit {self.memory_limit}: expected {self._least_memory} or more (512 MiB, and 16 times "
                 f"--max_bytes {self.max_bytes}), or 0"
             )
-        for name in ("retries", "max_redirects"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name} {getattr(self, name)}: expected 0 or more")
         for entry in self.connect_to:
             Mapped.of(entry)
         if self.proxy is not None and (

@@ -19,10 +19,10 @@ from dalle.pictures.resize import (
     resize,
     resized_size,
 )
-from schemas.ranges import check_range
+from schemas.ranges import Between, check_ranges
 from schemas.reasons import NotKept
 
-_MOST_PIXELS = 1 << 32
+_RANGES = {"image_size": Between(1, max(LONGEST_SIDE.values())), "max_pixels": Between(1, 1 << 32)}
 """More than a JPEG can have; 32 GB of memory that a process may take."""
 _EXTENSION = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 
@@ -61,8 +61,7 @@ class PictureOptions:
             raise ValueError(
                 f"--encode_quality {self.encode_quality}: expected 0 to {highest} for {self.encode_format}"
             )
-        for name, most in (("image_size", max(LONGEST_SIDE.values())), ("max_pixels", _MOST_PIXELS)):
-            check_range(name, getattr(self, name), 1, most)
+        check_ranges(self, _RANGES)
         self._check_size()
 
     def _check_size(self) -> None:

@@ -17,12 +17,20 @@ from pipelines.captions.boilerplate import crop, is_mainly_boilerplate
 from pipelines.captions.characters import count_words, one_line
 from pipelines.captions.language import Language, LanguageModel, identify, languages
 from pipelines.lists.values import unescaped
-from schemas.ranges import check_range
+from schemas.ranges import Above, Between, check_ranges
 from schemas.reasons import NotKept
 
 Filters = Literal["paper", "datacomp-basic", "none"]
 ANY = "any"
-_MOST = 2**63 - 1
+_NUMBER = Between(0, 2**63 - 1)
+_RANGES = {
+    "min_words": _NUMBER,
+    "min_characters": _NUMBER,
+    "language_ratio": Above(0, 1),
+    "min_image_size": _NUMBER,
+    "max_image_area": _NUMBER,
+    "max_aspect_ratio": _NUMBER,
+}
 _JUDGED = 1000
 """Characters of a caption from which its language is identified."""
 
@@ -83,14 +91,9 @@ class FilterOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        for name in ("min_words", "min_characters", "min_image_size", "max_image_area", "max_aspect_ratio"):
-            value = getattr(self, name)
-            if value is not None:
-                check_range(name, value, 0, _MOST)
+        check_ranges(self, _RANGES)
         if self.max_aspect_ratio is not None and 0 < self.max_aspect_ratio < 1:
             raise ValueError(f"--max_aspect_ratio {self.max_aspect_ratio}: expected 1 or more, or 0 for no limit")
-        if self.language_ratio is not None and not 0 < self.language_ratio <= 1:
-            raise ValueError(f"--language_ratio {self.language_ratio}: expected more than 0 and at most 1")
         code = self.language
         if code is not None and code != ANY and not (code.isalpha() and code.islower() and len(code) in (2, 3)):
             raise ValueError(f"--language {code}: expected a code such as en, or {ANY}")

@@ -8,13 +8,13 @@ from typing import Literal
 from dalle.dvae.image_encoders import EncoderPrecision
 from schemas.options import no_change_of_bytes
 from schemas.pair_shards import OutputFormat
-from schemas.ranges import MOST_PROCESSES, MOST_SEED, check_range
+from schemas.ranges import MOST_PROCESSES, MOST_SEED, Between, check_ranges
 
 _RANGES = {
-    "crops_per_image": (1, 1000),
-    "seed": (0, MOST_SEED),
-    "batch_size": (0, 1 << 16),
-    "processes_count": (0, MOST_PROCESSES),
+    "crops_per_image": Between(1, 1_000),
+    "seed": Between(0, MOST_SEED),
+    "batch_size": Between(0, 1 << 16),
+    "processes_count": Between(0, MOST_PROCESSES),
 }
 """The least and the most; beyond these no machine has the memory."""
 
@@ -53,5 +53,4 @@ class EncodeOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        for name, (least, most) in _RANGES.items():
-            check_range(name, getattr(self, name), least, most)
+        check_ranges(self, _RANGES)

@@ -12,10 +12,14 @@ from pipelines.stages.filter import FilterOptions
 from pipelines.stages.verify_hash import HashOptions
 from schemas.options import no_change_of_bytes
 from schemas.pair_shards import OutputFormat
-from schemas.ranges import MOST_PROCESSES, check_range
+from schemas.ranges import MOST_PROCESSES, Between, check_ranges
 
 _ROWS_PER_SHARD = 10_000
-_MOST_ROWS = 10**9
+_RANGES = {
+    "number_sample_per_shard": Between(1, 10**9),
+    "oom_shard_count": Between(1, 12),
+    "processes_count": Between(0, MOST_PROCESSES),
+}
 """A unit's rows are in memory together."""
 
 
@@ -47,12 +51,9 @@ class IngestOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        check_range("number_sample_per_shard", self.rows_per_shard, 1, _MOST_ROWS)
-        if not 1 <= self.oom_shard_count <= 12:
-            raise ValueError(f"--oom_shard_count {self.oom_shard_count}: expected 1 to 12")
+        check_ranges(self, _RANGES)
         if self.output_folder == "":
             raise ValueError("--output_folder is empty; say where the dataset goes")
-        check_range("processes_count", self.processes_count, 0, MOST_PROCESSES)
         self._check_together()
 
     def _check_together(self) -> None:

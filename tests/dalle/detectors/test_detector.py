@@ -311,7 +311,7 @@ def test_other_photographs_are_refused(options: TrainDetectorOptions, photos: Pa
     [
         (["--sides", "32", "--side_steps", "1"], "--sides has 1 values, --side_steps 1; give steps for each side but"),
         (["--sides", "32", "64", "--side_steps", "60"], "--side_steps are 60 in all, expected less than the 60 of"),
-        (["--temperature", "0"], "--temperature 0: expected a number above 0"),
+        (["--temperature", "0"], "--temperature 0.0: expected more than 0"),
         (["--learning_rate", "0.1"], "--images is missing; name folders of photographs to learn from"),
         (["--images", "nowhere"], "nowhere: cannot be listed"),
     ],

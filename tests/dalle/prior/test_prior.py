@@ -106,7 +106,7 @@ def test_other_sizes_are_refused(prior: Prior) -> None:
         prior(text, codes[:, :-1])
     with pytest.raises(ValueError, match="codes is 15, expected a square number"):
         PriorConfig(codes=15)
-    with pytest.raises(ValueError, match="heads is 0, expected 1 or more"):
+    with pytest.raises(ValueError, match="heads is 0, expected 1 to 1,048,576"):
         PriorConfig(heads=0)
 
 

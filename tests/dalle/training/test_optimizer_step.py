@@ -80,7 +80,7 @@ def test_going_on_is_having_gone_on() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"learning_rate": 0.0}, "--learning_rate 0: expected a number above 0"),
+        ({"learning_rate": 0.0}, "--learning_rate 0.0: expected more than 0"),
         ({"warmup_steps": -1}, "--warmup_steps -1: expected 0 or more"),
         ({"betas": (0.9, 1.0)}, "--betas 0.9 1: expected numbers from 0 to below 1"),
     ],

@@ -31,7 +31,7 @@ def test_every_training_speaks_of_mistakes_alike(
     for flags, message in (
         (["--updates", "3"], "--updates is called --steps now; use that"),
         (["--steps", "0"], "--steps 0: expected 1 or more"),
-        (["--learning_rate", "0"], "--learning_rate 0: expected a number above 0"),
+        (["--learning_rate", "0"], "--learning_rate 0.0: expected more than 0"),
         (["--device", "abacus", "--images", "x"], "abacus"),
     ):
         out = tmp_path / "out"

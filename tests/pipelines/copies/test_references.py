@@ -264,11 +264,11 @@ def test_mistakes_are_one_sentence(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--floor", "3"], "--floor 3: expected a cosine between -1 and 1"),
+        (["--floor", "3"], "--floor 3.0: expected 1 or less"),
         (["--within_threshold", "0.5"], "--within_threshold 0.5: is for --within, which is not given"),
         (["--within_linkage", "single"], "--within_linkage single: is for --within, which is not given"),
         (["--within_cells", "4"], "--within_cells 4: is for --within, which is not given"),
-        (["--within", "--within_cells", "-1"], "--within_cells -1: expected 0 (by the number of pictures) or more"),
+        (["--within", "--within_cells", "-1"], "--within_cells -1: expected 0 or more"),
     ],
 )
 def test_bad_values_fail_before_anything_starts(

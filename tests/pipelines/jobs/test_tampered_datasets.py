@@ -17,6 +17,7 @@ import pytest
 
 from dalle import train_dvae, train_prior
 from dalle.reading.batches import Batches
+from dalle.reading.epoch_order import Piece
 from dalle.reading.example_shards import ExampleShards
 from dalle.reading.pair_shards import PairShards
 from dalle.scenes import compose, draw
@@ -162,3 +163,24 @@ def test_a_dataset_that_is_changed_while_it_is_read(
     assert OK == call(place, job, (*flags, "--incremental_mode", "overwrite"))
     assert OK == call(place, job, (*flags[:-1], "{}/fresh"))
     assert hashes(place / "fresh") == hashes(place / "new")
+
+
+@pytest.mark.parametrize("before", ["its files", "nothing"])
+def test_a_dataset_that_is_changed_while_a_training_reads_it(before: str, made: Path, tmp_path: Path) -> None:
+    """No batch mixes two datasets: not where the numbers of rows are other ones, nor where they are the same."""
+    place = tmp_path / "place"
+    shutil.copytree(made, place)
+    readers: list[ExampleShards | PairShards] = [
+        ExampleShards(str(place / "examples")),
+        PairShards(str(place / "pairs"), allow_undeduplicated=True),
+        PairShards(str(place / "clean")),
+    ]
+    pieces = [Piece(0, 0, 2), Piece(1, 0, 1)]
+    if before == "its files":
+        for reader in readers:
+            reader.load(pieces[:1])
+    for job, flags in (("ingest", ("--image_size", "128")), ("dedup", ()), ("encode", ("--seed", "3"))):
+        assert OK == call(place, job, (*COMMANDS[job], *flags, "--incremental_mode", "overwrite"))
+    for reader in readers:
+        with pytest.raises(ValueError, match=r"its shard 0000[01] was changed while this job read it"):
+            reader.load(pieces)
