@@ -18,6 +18,8 @@ from pipelines.lists import ListOptions
 from pipelines.lists.source import open_source
 from pipelines.work.beginning import rows_of
 
+_LONGEST = 100
+"""Characters of an ending that a file's name has room for."""
 _ROWS = (
     {"url": "http://a.test/1.jpg", "caption": "a red boat, by the sea", "width": 3, "tags": "x"},
     {"url": "http://b.test/2.png", "caption": 'he said "look" and\nleft', "width": 4, "tags": "\u72ac \U0001f415"},
@@ -51,7 +53,7 @@ def done_to(data: bytes) -> tuple[Any, bytes]:
     """Rows, or one sentence that says what is wrong with the list."""
     kind, _, content = data.partition(b"\0")
     name = kind.decode("ascii", "ignore")
-    ending = name if name.removesuffix(".gz").isalpha() else "csv"
+    ending = name if len(name) < _LONGEST and name.removesuffix(".gz").isalpha() else "csv"
     descriptor, path = tempfile.mkstemp(suffix=f".{ending}")
     try:
         os.write(descriptor, content)
