@@ -36,6 +36,9 @@ from schemas.commands.stopping import asked_to_stop
 PREFETCH = 4
 """Batches that each process keeps ready."""
 
+_LAST_WORDS = 1.0
+"""Seconds for such a thread to end, once its queue is closed."""
+
 _LONGEST = 80
 """Bytes of the name of a folder in which a socket still finds room for its own."""
 
@@ -71,6 +74,11 @@ def read_ahead(dataset: Dataset[Any], workers: int, items: Sequence[int] | None 
         generator=torch.Generator(),  # it draws a seed for its workers: not from the training's generator
     )
     why = _WITH_SCRIPT if needs_script else _OUT_OF_MEMORY
+    with _threads_ended():
+        yield from _items(loader, why)
+
+
+def _items(loader: DataLoader[Any], why: str) -> Iterator[Any]:
     try:
         read = iter(loader)
         if threading.current_thread() is threading.main_thread():
@@ -85,6 +93,22 @@ def read_ahead(dataset: Dataset[Any], workers: int, items: Sequence[int] | None 
         except (RuntimeError, OSError, EOFError) as error:
             raise _named(error, why) from None
         yield item
+
+
+@contextlib.contextmanager
+def _threads_ended() -> Iterator[None]:
+    """At the block's end wait for the threads that handed out what was to be read, which torch does not.
+
+    One of them lets the last hold of a semaphore go; where the interpreter ends in the middle of that, the process that
+    watches over semaphores says on standard error that one was leaked.
+    """
+    before = set(threading.enumerate())
+    try:
+        yield
+    finally:
+        for thread in set(threading.enumerate()) - before:
+            if thread.name.startswith("QueueFeederThread"):
+                thread.join(_LAST_WORDS)
 
 
 def _named(error: Exception, why: str) -> Exception:

@@ -68,3 +68,22 @@ def test_a_long_name_for_temporary_files(tmp_path: Path) -> None:
     done = run(script, HERE=str(tmp_path), TMPDIR=str(long))
     assert (0, "12", "") == (done.returncode, done.stdout.splitlines()[-1], done.stderr)
     assert [] == list(long.iterdir())
+
+
+LATE = """
+import multiprocessing.queues, threading, time
+feed = multiprocessing.queues.Queue._feed
+def late(*args):
+    feed(*args)
+    time.sleep(0.2)
+multiprocessing.queues.Queue._feed = staticmethod(late)
+"""
+
+
+def test_no_thread_is_left(tmp_path: Path) -> None:
+    """Not one that still lets a semaphore go when the interpreter ends, which would then be said to be leaked."""
+    folder = write_dataset(tmp_path / "examples", [5, 7])
+    script = LATE + SCRIPT.format(condition=PLAIN, kind="ExampleShards", folder=folder)
+    script += "\nprint([thread.name for thread in threading.enumerate() if 'Feeder' in thread.name])"
+    done = run(script, HERE=str(tmp_path))
+    assert (0, ["top of the script", "12", "[]"], "") == (done.returncode, done.stdout.splitlines(), done.stderr)

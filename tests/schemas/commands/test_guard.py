@@ -83,6 +83,7 @@ class Toy:
         self.folder, self.temporary = folder, folder / "tmp"
         self.temporary.mkdir(parents=True)
         code = textwrap.dedent(BEGIN) + textwrap.dedent(code)
+        before = ("env", "--default-signal=HUP", *before)  # whoever runs the tests may have been started by nohup
         self.process = subprocess.Popen(
             [*before, sys.executable, "-c", code, str(folder)], cwd=ROOT, start_new_session=True, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(self.temporary)},
