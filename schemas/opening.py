@@ -8,7 +8,7 @@ from schemas.claim import Claim
 from schemas.folder import Folder
 from schemas.journal import check_not_between, is_between, roll_forward
 from schemas.lock import only_run
-from schemas.manifest import Marker, fingerprint, marker_name, read_manifest
+from schemas.manifest import MANIFEST, Marker, fingerprint, read_manifest
 from schemas.manifest_shape import ANY_OPTIONS, OptionsByTable
 
 
@@ -35,8 +35,8 @@ def open_dataset(
 def check_unchanged(folder: Folder, shard: str, files: str) -> None:
     """Check, after a shard was read, that all the time it was the one that the manifest named when the job began.
 
-    A change publishes its journal before it touches a file, and gives the shard another marker. A dataset that came
-    here without markers was changed by none.
+    A change publishes its journal before it touches a file, and gives the shard another marker. A finished dataset that
+    came here without markers was changed by none; without a manifest either, it is just being made anew.
 
     Args:
         folder: the dataset's.
@@ -47,10 +47,11 @@ def check_unchanged(folder: Folder, shard: str, files: str) -> None:
         ValueError: if it was changed since.
     """
     check_not_between(folder)
-    if not folder.exists(marker_name(shard)):
-        return
-    now = {file.name: file.to_json() for file in Marker.read(folder, shard).files}
-    if fingerprint(now) != files:
+    try:
+        changed = fingerprint({file.name: file.to_json() for file in Marker.read(folder, shard).files}) != files
+    except FileNotFoundError:
+        changed = not folder.exists(MANIFEST)
+    if changed:
         raise ValueError(
             f"{folder}: its shard {shard} was changed while this job read it; run the command again, with "
             "--incremental_mode overwrite, when nobody changes the dataset"

@@ -26,22 +26,22 @@ class Between:
     least: float
     most: float
 
+    def fault(self, number: float) -> str:
+        """What was expected instead of a number; nothing if it may be."""
+        if not number >= self.least:
+            return f"expected {self.least:,} or more"
+        return f"expected {self.least:,} to {self.most:,}" if number > self.most else ""
+
 
 @dataclass(frozen=True)
 class Above(Between):
     """Likewise, but for the least itself."""
 
-
-def check_range(flag: str, value: float, least: float, most: float) -> None:
-    """Refuse a number.
-
-    Raises:
-        ValueError: if it is not between these, or no number.
-    """
-    if not value >= least:
-        raise ValueError(f"--{flag} {value}: expected {least:,} or more")
-    if value > most:
-        raise ValueError(f"--{flag} {value}: expected {most:,} or less")
+    def fault(self, number: float) -> str:
+        """See `Between`."""
+        if not number > self.least:
+            return f"expected more than {self.least:,}"
+        return f"expected more than {self.least:,}, at most {self.most:,}" if number > self.most else ""
 
 
 def check_ranges(options: Any, ranges: Mapping[str, Between]) -> None:
@@ -57,6 +57,5 @@ def check_ranges(options: Any, ranges: Mapping[str, Between]) -> None:
     for name, allowed in ranges.items():
         value = getattr(options, name)
         for number in value if isinstance(value, tuple) else () if value is None else (value,):
-            if isinstance(allowed, Above) and not number > allowed.least:
-                raise ValueError(f"--{name} {number}: expected more than {allowed.least:,}")
-            check_range(name, number, allowed.least, allowed.most)
+            if fault := allowed.fault(number):
+                raise ValueError(f"--{name} {number}: {fault}")

@@ -37,7 +37,7 @@ PREFETCH = 4
 """Batches that each process keeps ready."""
 
 _LAST_WORDS = 1.0
-"""Seconds for such a thread to end, once its queue is closed."""
+"""Seconds for a thread that hands out what is to be read to end, once its queue is closed."""
 
 _LONGEST = 80
 """Bytes of the name of a folder in which a socket still finds room for its own."""

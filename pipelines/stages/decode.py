@@ -22,8 +22,10 @@ from dalle.pictures.resize import (
 from schemas.ranges import Between, check_ranges
 from schemas.reasons import NotKept
 
-_RANGES = {"image_size": Between(1, max(LONGEST_SIDE.values())), "max_pixels": Between(1, 1 << 32)}
-"""More than a JPEG can have; 32 GB of memory that a process may take."""
+_RANGES = {
+    "image_size": Between(1, max(LONGEST_SIDE.values())),
+    "max_pixels": Between(1, 1 << 32),  # more than a JPEG can have; 32 GB of memory that a process may take
+}
 _EXTENSION = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 
 

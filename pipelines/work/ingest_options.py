@@ -16,11 +16,10 @@ from schemas.ranges import MOST_PROCESSES, Between, check_ranges
 
 _ROWS_PER_SHARD = 10_000
 _RANGES = {
-    "number_sample_per_shard": Between(1, 10**9),
+    "number_sample_per_shard": Between(1, 10**9),  # a unit's rows are in memory together
     "oom_shard_count": Between(1, 12),
     "processes_count": Between(0, MOST_PROCESSES),
 }
-"""A unit's rows are in memory together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -185,7 +185,7 @@ def test_bad_options_fail_before_anything_starts(
         ([], "expected either --input_folder, a dataset of pairs, or --images"),
         (["--images", photographs, "--batch_size", "64"], "20 pictures in"),
         (["--images", photographs, "--resolution", "100"], "--resolution 100: expected a multiple of 8"),
-        (["--images", photographs, "--drawn_share", "2"], "--drawn_share 2.0: expected 1 or less"),
+        (["--images", photographs, "--drawn_share", "2"], "--drawn_share 2.0: expected 0 to 1"),
         (["--no_such_flag", "1"], "--no_such_flag"),
         (["--images", tmp_path / "nowhere"], "nowhere"),
     ):

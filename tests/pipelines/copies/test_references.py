@@ -264,7 +264,7 @@ def test_mistakes_are_one_sentence(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--floor", "3"], "--floor 3.0: expected 1 or less"),
+        (["--floor", "3"], "--floor 3.0: expected -1 to 1"),
         (["--within_threshold", "0.5"], "--within_threshold 0.5: is for --within, which is not given"),
         (["--within_linkage", "single"], "--within_linkage single: is for --within, which is not given"),
         (["--within_cells", "4"], "--within_cells 4: is for --within, which is not given"),

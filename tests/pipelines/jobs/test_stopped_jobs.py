@@ -22,7 +22,7 @@ from tests.stopping import Change, Place, must, stop_at_each_step, units_are_don
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
-POINTS = 6
+POINTS = 8
 """Of each job, on each place."""
 
 

@@ -165,6 +165,19 @@ def test_a_dataset_that_is_changed_while_it_is_read(
     assert hashes(place / "fresh") == hashes(place / "new")
 
 
+def test_a_dataset_that_is_being_made_anew_while_a_training_reads_it(made: Path, tmp_path: Path) -> None:
+    """Another's files lie there, and no marker yet; a finished dataset that came without markers is read."""
+    pairs = tmp_path / "pairs"
+    shutil.copytree(made / "pairs", pairs)
+    reader = PairShards(str(pairs), allow_undeduplicated=True)
+    for marker in pairs.glob("*_stats.json"):
+        marker.unlink()
+    assert 2 == len(reader.load([Piece(0, 0, 2)]).data)
+    (pairs / "manifest.json").unlink()
+    with pytest.raises(ValueError, match="its shard 00000 was changed while this job read it"):
+        reader.load([Piece(0, 0, 2)])
+
+
 @pytest.mark.parametrize("before", ["its files", "nothing"])
 def test_a_dataset_that_is_changed_while_a_training_reads_it(before: str, made: Path, tmp_path: Path) -> None:
     """No batch mixes two datasets: not where the numbers of rows are other ones, nor where they are the same."""

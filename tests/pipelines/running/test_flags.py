@@ -69,7 +69,7 @@ def test_unknown_flags_are_an_error(flags: list[str]) -> None:
         (["--output_folder", ""], "--output_folder is empty"),
         (["--language", "xx"], "--language xx: py3langid knows"),
         (["--proxy", "gopher://x"], "expected a URL such as"),
-        (["--oom_shard_count", "500"], "expected 12 or less"),
+        (["--oom_shard_count", "500"], "expected 1 to 12"),
         (["--max_aspect_ratio", "nan"], "expected a number, found 'nan'"),
         (["--timeout", "inf"], "expected a number, found 'inf'"),
     ],

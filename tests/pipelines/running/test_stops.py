@@ -162,5 +162,5 @@ def test_stopped_and_stopped_again(
     """The law for all pairs of a step and one of the rerun; in the ordinary tests for drawn ones."""
     pairs = stop_twice(place, CHANGES[name], random.Random(name), None if full else 4)
     record_property("pairs", pairs)
-    assert pairs > (50 if full else 5)
+    assert pairs > (90 if full else 5)
     assert not os.listdir(tempfile.gettempdir())
