@@ -11,9 +11,11 @@ is refused, unless --incremental_mode overwrite says to begin anew.
 
 from __future__ import annotations
 
+from dalle.training.machine import prepare
 from schemas.commands.guard import begin_guarded
 
 if __name__ == "__main__":
+    prepare()
     begin_guarded("dalle.train_detector")  # before the imports below, which take seconds
 
 import hashlib

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -30,7 +31,7 @@ def example_rows(shard: int, count: int, crops: int = 2) -> pa.Table:
     return pa.table(
         {
             "key": [f"{shard:05d}{row:03d}" for row in range(count)],
-            "uid": ["ab" * 16] * count,
+            "uid": [hashlib.sha256(f"{shard} {row}".encode()).hexdigest()[:32] for row in range(count)],
             "captions": captions,
             "text_tokens": [[WORDS.encode(caption) for caption in some] for some in captions],
             "image_codes": codes,
@@ -51,15 +52,26 @@ def write_manifest(folder: Folder, table: str, counts: Sequence[int], lineage: S
     folder.write_json(MANIFEST, value)
 
 
+def with_codes(rows: pa.Table, codes: object) -> pa.Table:
+    """The same with other codes of their pictures."""
+    field = rows.schema.field("image_codes")
+    return rows.set_column(rows.schema.get_field_index(field.name), field, pa.array(codes, field.type))
+
+
 def write_dataset(
-    path: Path | str, counts: Sequence[int], *, lineage: Sequence[dict] = (DEDUP,), dvae: str = "d" * 64
+    path: Path | str,
+    counts: Sequence[int],
+    *,
+    lineage: Sequence[dict] = (DEDUP,),
+    dvae: str = "d" * 64,
+    rows: Callable[[int, int], pa.Table] = example_rows,
 ) -> str:
-    """A dataset of examples with shards of these sizes, as Parquet and as tars."""
+    """A dataset of examples with shards of these sizes, as Parquet and as tars; `rows` makes those of a shard."""
     folder = Folder(path)
     folder.make()
     for shard, count in enumerate(counts):
         with Staging(folder) as staging:
-            write_examples(staging, f"{shard:05d}", example_rows(shard, count), "webdataset")
+            write_examples(staging, f"{shard:05d}", rows(shard, count), "webdataset")
             staging.publish()
     options = {"vocabulary": WORDS.fingerprint, "vocab_size": WORDS.vocab_size, "dvae": dvae, "codes": CODES}
     write_manifest(folder, "examples", counts, lineage, {**options, "image_vocab_size": 512})

@@ -13,12 +13,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dalle.training.model_file import ModelKind, load_network
+from dalle.training.tensor_file import write_tensors
 from schemas.ranges import MOST_SIZE
 from schemas.whole_file import whole_file
 
@@ -164,8 +164,8 @@ def normalise(pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 def save(model: Detector, path: Path) -> None:
     """Write the weights in half precision and the configuration to one safetensors file, whole or not at all."""
     tensors = {name: value.half().contiguous() for name, value in model.state_dict().items()}
-    with whole_file(path) as unfinished:
-        unfinished.write_bytes(safetensors.torch.save(tensors, {"config": json.dumps(asdict(model.config))}))
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        write_tensors(file, tensors, {"config": json.dumps(asdict(model.config))})
 
 
 KIND = ModelKind(

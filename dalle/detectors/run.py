@@ -79,7 +79,7 @@ class DetectorRun:
             f"{figures['side']:.0f}, {figures['samples_per_second']:,.1f} pairs/s"
         )
 
-    def watch(self, batch: Tensor, step: int, log: Log) -> None:
+    def watch(self, step: int, log: Log) -> None:
         """Nothing: `benchmarks/near_duplicates.py` measures a detector on pictures it has not seen."""
 
     @torch.inference_mode()

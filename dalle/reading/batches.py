@@ -92,6 +92,7 @@ class Batches:
         window: examples that are shuffled together and held in memory.
         rank, ranks: this process among those that train together; its share of each batch is `batch_size / ranks`.
         workers: processes that read ahead; 0 reads in this one.
+        announced: log how many batches there are and what is left over.
 
     Raises:
         ValueError: if the batch cannot be shared out, or the dataset does not fill one.
@@ -107,6 +108,7 @@ class Batches:
         rank: int = 0,
         ranks: int = 1,
         workers: int = 0,
+        announced: bool = True,
     ) -> None:
         total = int(sum(shards.counts))
         if batch_size < 1 or batch_size % ranks or not 0 <= rank < ranks or window < 1 or seed < 0 or workers < 0:
@@ -120,7 +122,7 @@ class Batches:
         self._order = (batch_size, seed, window)
         self._share = (rank, ranks)
         self._epoch = self._consumed = 0
-        if rank == 0:
+        if rank == 0 and announced:
             log.info("%d examples: %d batches of %d, %d left over", total, len(self), batch_size, self.left_over)
 
     def __len__(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,11 +19,14 @@ from schemas.json_text import parse_json
 from schemas.shards import read_parquet, read_tar
 
 _SAMPLE = {
+    "uid": pa.string(),
     "text_tokens": pa.list_(pa.list_(pa.uint16())),
     "image_codes": pa.list_(pa.list_(pa.uint16())),
     "captions": pa.list_(pa.string()),
 }
 """What is read of a sample in a tar."""
+EXAMPLE = ("text_tokens", "image_codes", "captions")
+"""Columns that make an example."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,17 @@ class Examples:
             ids=self.ids[first:end],
         )
 
+    def take(self, rows: np.ndarray) -> Examples:
+        """Those with some numbers, [n] int64, in their order."""
+        captions = self.captions.take(rows)
+        return Examples(
+            crops=self.crops.take(rows),
+            captions=Lists(np.arange(captions.starts[-1]), captions.starts),
+            tokens=self.tokens.take(captions.values),
+            texts=[self.texts[row] for row in rows.tolist()] if self.texts is not None else None,
+            ids=self.ids[rows],
+        )
+
 
 def joined_examples(parts: list[Examples]) -> Examples:
     """All examples of all parts."""
@@ -61,6 +77,22 @@ def joined_examples(parts: list[Examples]) -> Examples:
         texts=[of_example for part in texts for of_example in part] if texts else None,
         ids=np.concatenate([part.ids for part in parts]),
     )
+
+
+@dataclass(frozen=True)
+class Identities:
+    """By what examples are told apart."""
+
+    uids: np.ndarray
+    """[examples] uint64: hash of each uid."""
+    pictures: np.ndarray
+    """[examples] uint64: hash of the codes of all crops of each."""
+
+
+def _hashes(contents: Iterable[bytes]) -> np.ndarray:
+    """[n] uint64, uniform."""
+    digests = b"".join(hashlib.blake2b(content, digest_size=8).digest() for content in contents)
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
 @dataclass(frozen=True)
@@ -90,24 +122,40 @@ class ExampleFiles:
         Raises:
             ValueError: naming the file and the row, if a row is broken or their number is another.
         """
+        columns = ["text_tokens", "image_codes", *(["captions"] if self.with_texts else [])]
+        table, path = self._table(shard, columns, count)
+        return self._checked(table, path, np.arange(first_id, first_id + count))
+
+    def identities(self, shard: str, count: int) -> Identities:
+        """Of the examples of a shard; arguments and errors are those of `read`."""
+        table, path = self._table(shard, ["uid", "image_codes"], count)
+        codes = Column(table["image_codes"], "image_codes", path)
+        crops = Lists(codes.lists.values, codes.lists.starts[codes.rows])  # all crops of an example are one list
+        uids = table["uid"].to_pylist()
+        if None in uids:
+            codes.fail_at_row(uids.index(None), "has no uid beside it")
+        pictures = (crops.values[start:end].tobytes() for start, end in itertools.pairwise(crops.starts.tolist()))
+        return Identities(uids=_hashes(uid.encode() for uid in uids), pictures=_hashes(pictures))
+
+    def _table(self, shard: str, columns: list[str], count: int) -> tuple[pa.Table, str]:
+        """Columns of a shard, and the file's path for complaints."""
         tar = self.kind == "tar" or (self.kind == "auto" and not self.folder.exists(f"{shard}.parquet"))
         file = f"{shard}.tar" if tar else f"{shard}.parquet"
-        columns = ["text_tokens", "image_codes", *(["captions"] if self.with_texts else [])]
-        table = self._read_tar(file) if tar else read_parquet(self.folder, file, columns)
+        table = self._read_tar(file, columns) if tar else read_parquet(self.folder, file, columns)
         path = self.folder.path(file)
         if table.num_rows != count:
             raise ValueError(f"{path}: has {table.num_rows} rows, the manifest says {count}; run pipelines.audit")
-        return self._checked(table, path, np.arange(first_id, first_id + count))
+        return table, path
 
-    def _read_tar(self, file: str) -> pa.Table:
+    def _read_tar(self, file: str, columns: list[str]) -> pa.Table:
         path, rows = self.folder.path(file), []
         with self.folder.open(file) as opened:
             for key, members in read_tar(opened, path):
                 try:
-                    rows.append(row_of_sample(members))
+                    rows.append(row_of_sample(members, columns))
                 except ValueError as error:
                     raise ValueError(f"{path}, sample {key}: {error}; make the shard again") from None
-        return pa.table({name: pa.chunked_array([row[name] for row in rows], kind) for name, kind in _SAMPLE.items()})
+        return pa.table({name: pa.chunked_array([row[name] for row in rows], _SAMPLE[name]) for name in columns})
 
     def _checked(self, table: pa.Table, path: str, ids: np.ndarray) -> Examples:
         codes = Column(table["image_codes"], "image_codes", path)
@@ -129,17 +177,16 @@ class ExampleFiles:
         )
 
 
-def row_of_sample(members: Mapping[str, bytes]) -> dict[str, pa.Array]:
-    """What the reader wants of a sample in a tar: a row of text_tokens, image_codes and captions.
+def row_of_sample(members: Mapping[str, bytes], columns: Sequence[str] = EXAMPLE) -> dict[str, pa.Array]:
+    """What the reader wants of a sample in a tar: a row of some columns.
 
     Raises:
         ValueError: if something of it is missing, or is no list of numbers or captions.
     """
     try:
         row = parse_json(members["json"])
-        codes = np.lib.format.read_array(io.BytesIO(members[CODES]), allow_pickle=False)
-        values = {**{name: row[name] for name in ("text_tokens", "captions")}, "image_codes": list(codes)}
-        return {name: pa.array([values[name]], kind) for name, kind in _SAMPLE.items()}
+        row["image_codes"] = list(np.lib.format.read_array(io.BytesIO(members[CODES]), allow_pickle=False))
+        return {name: pa.array([row[name]], _SAMPLE[name]) for name in columns}
     except KeyError as error:
         raise ValueError(f"has no {error}") from None
     except (TypeError, ValueError, OverflowError, EOFError, MemoryError) as error:

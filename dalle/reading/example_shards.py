@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from dalle.reading.epoch_order import Piece, draws
-from dalle.reading.example_files import ExampleFiles, Examples, joined_examples
+from dalle.reading.example_files import ExampleFiles, Examples, Identities, joined_examples
 from dalle.reading.ragged import Lists
 from dalle.reading.training_manifest import training_manifest
 from dalle.text.padding import padding_tokens
@@ -25,7 +28,7 @@ _CAPTION, _CROP, _DROPOUT = 1, 2, 3
 class ExampleShards:
     """The examples of a dataset that `pipelines.encode` left, for `dalle.reading.batches.Batches`.
 
-    Batches have `text_tokens` [B, 256] int64, padded as `dalle.text.padding` says, and `image_codes` [B, n] int64.
+    Batches have `text_tokens` [B, T] int64, padded as `dalle.text.padding` says, and `image_codes` [B, n] int64.
 
     Args:
         folder: a path or an fsspec URL.
@@ -34,6 +37,7 @@ class ExampleShards:
         dropout: share of merges passed over when the drawn caption is made into tokens (0.1 in the paper), 0 to 1;
             needs `tokenizer`.
         tokenizer: that of the dataset's vocabulary.
+        text_length: T, positions of the text; longer ones are cut.
         allow_undeduplicated: read a dataset that was never cleaned of near-duplicates.
 
     Raises:
@@ -49,6 +53,7 @@ class ExampleShards:
         files: Literal["auto", "parquet", "tar"] = "auto",
         dropout: float = 0.0,
         tokenizer: Tokenizer | None = None,
+        text_length: int = TEXT_LENGTH,
         allow_undeduplicated: bool = False,
     ) -> None:
         manifest = training_manifest(Folder(folder), "examples", allow_undeduplicated=allow_undeduplicated)
@@ -63,9 +68,10 @@ class ExampleShards:
         self.vocab_size, self.codes = int(options["vocab_size"]), int(options["codes"])
         self.image_vocab_size = int(options["image_vocab_size"])
         self._names = [shard["name"] for shard in manifest["shards"]]
-        self.counts = [Counts.of_json(shard["counts"]).kept for shard in manifest["shards"]]
+        self._sizes = [Counts.of_json(shard["counts"]).kept for shard in manifest["shards"]]
+        self.counts = self._sizes
         self._reads = [fingerprint(shard["files"]) for shard in manifest["shards"]]
-        self._first_ids = np.cumsum([0, *self.counts])
+        self._first_ids = np.cumsum([0, *self._sizes])
         self._files = ExampleFiles(
             folder=Folder(folder),
             vocab_size=self.vocab_size,
@@ -75,10 +81,41 @@ class ExampleShards:
             with_texts=dropout > 0,
         )
         self._dropout, self._tokenizer = dropout, tokenizer
+        self.text_length = text_length
+        self._rows: list[np.ndarray] | None = None
+        """Of each shard those that are read; None: all."""
         self._last_shard: tuple[int, Examples] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_last_shard": None}  # a worker reads its own
+
+    def identities(self, shard: int) -> Identities:
+        """By what the examples of a shard are told apart, all of them.
+
+        Raises:
+            ValueError: naming shard and row, if a row is broken; if the dataset was changed since this object was made.
+        """
+        with self._unchanged(shard):
+            return self._files.identities(self._names[shard], self._sizes[shard])
+
+    def only(self, rows: Sequence[np.ndarray]) -> ExampleShards:
+        """Some of the examples, as shards of their own.
+
+        Args:
+            rows: of each shard the numbers of its rows, [n] int64, ascending.
+        """
+        part = copy.copy(self)
+        part._rows, part._last_shard = list(rows), None
+        part.counts = [len(some) for some in rows]
+        read = hashlib.sha256(b"".join(np.append(some, -1).astype("<i8").tobytes() for some in rows)).hexdigest()
+        part.fingerprint = fingerprint([self.fingerprint, read])
+        return part
+
+    def without_dropout(self) -> ExampleShards:
+        """The same with the tokens that the dataset holds."""
+        part = copy.copy(self)
+        part._dropout, part._last_shard = 0.0, None
+        return part
 
     def too_few(self, batch_size: int) -> str:
         """That the dataset does not fill a batch, for an error."""
@@ -111,11 +148,11 @@ class ExampleShards:
         }
 
     def _padded(self, lists: Lists, chosen: np.ndarray, has_text: np.ndarray) -> np.ndarray:
-        """[B, 256] int64: the chosen lists, then padding; of examples without a caption only padding."""
-        padding = padding_tokens(self.vocab_size)
+        """[B, T] int64: the chosen lists, then padding; of examples without a caption only padding."""
+        padding = padding_tokens(self.vocab_size, self.text_length)
         if not len(lists.values):
             return np.tile(padding, (len(chosen), 1))
-        position = np.arange(TEXT_LENGTH)
+        position = np.arange(self.text_length)
         chosen = np.minimum(chosen, len(lists.starts) - 2)
         start, count = lists.starts[chosen], np.where(has_text, lists.counts[chosen], 0)
         tokens = lists.values[np.minimum(start[:, None] + position, len(lists.values) - 1)]
@@ -131,7 +168,7 @@ class ExampleShards:
         for example, which, seed in zip(index.tolist(), caption.tolist(), seeds.tolist(), strict=True):
             text = examples.texts[example][which] if examples.texts[example] else ""
             rng = np.random.default_rng(seed)
-            sequences.append(self._tokenizer.encode_with_dropout(text, self._dropout, rng)[:TEXT_LENGTH])
+            sequences.append(self._tokenizer.encode_with_dropout(text, self._dropout, rng)[: self.text_length])
         values = np.array([token for tokens in sequences for token in tokens], np.uint16)
         return Lists(values, np.cumsum([0, *map(len, sequences)]))
 
@@ -139,13 +176,18 @@ class ExampleShards:
         """All examples of a shard; the last one that was read stays in memory."""
         if self._last_shard is None or self._last_shard[0] != number:
             self._last_shard = None  # the old one goes before the new one comes
-            first_id = int(self._first_ids[number])
-            try:
-                examples = self._files.read(self._names[number], first_id, self.counts[number])
-            finally:  # a change is the cause of whatever else is wrong with it
-                check_unchanged(self._files.folder, self._names[number], self._reads[number])
-            self._last_shard = number, examples
+            with self._unchanged(number):
+                examples = self._files.read(self._names[number], int(self._first_ids[number]), self._sizes[number])
+            self._last_shard = number, examples if self._rows is None else examples.take(self._rows[number])
         return self._last_shard[1]
+
+    @contextlib.contextmanager
+    def _unchanged(self, shard: int) -> Iterator[None]:
+        """While a shard is read: a change of it is the cause of whatever else is wrong with it."""
+        try:
+            yield
+        finally:
+            check_unchanged(self._files.folder, self._names[shard], self._reads[shard])
 
 
 def _check_made_for(folder: str, options: Mapping[str, Any], model: Mapping[str, str | None]) -> None:

@@ -28,6 +28,13 @@ class Lists:
         starts = self.starts[first : end + 1]
         return Lists(self.values[starts[0] : starts[-1]], starts - starts[0])
 
+    def take(self, lists: np.ndarray) -> Lists:
+        """Those with some numbers, [n] int64, in their order."""
+        counts = self.counts[lists]
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        index = np.arange(starts[-1]) + np.repeat(self.starts[lists] - starts[:-1], counts)
+        return Lists(self.values[index], starts)
+
 
 def joined(parts: Sequence[Lists]) -> Lists:
     """All lists of all parts."""

@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from dalle.training.tensor_file import write_tensors
 from schemas.regular_file import check_regular
 from schemas.whole_file import whole_file
 
@@ -41,8 +42,8 @@ def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
     path = folder / f"{step:08d}.safetensors"
     tensors: dict[str, Tensor] = {}
     rest = json.dumps(_split(tree, "", tensors))
-    with whole_file(path) as unfinished:  # not save_file, which leaves a file of its own when it is killed
-        unfinished.write_bytes(safetensors.torch.save(tensors, {"tree": rest}))
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        write_tensors(file, tensors, {"tree": rest})
     for old in checkpoints(folder)[:-KEEP]:
         old.unlink()
     return path
@@ -141,7 +142,7 @@ def checkpoints(folder: Path) -> list[Path]:
 def _split(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """The tree as JSON, with its tensors taken out and named."""
     if isinstance(node, Tensor):
-        tensors[path] = node.detach().cpu().clone(memory_format=torch.contiguous_format)
+        tensors[path] = node
         return {"tensor": path}
     if isinstance(node, dict):
         return {"dict": [[key, _split(value, f"{path}/{key}", tensors)] for key, value in node.items()]}

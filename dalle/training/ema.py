@@ -12,7 +12,7 @@ from dalle.training.checkpoint import like
 
 
 class Ema:
-    """Averaged weights: average = decay * average + (1 - decay) * weights, after each step.
+    """Averaged weights: average = decay * average + (1 - decay) * weights, at each update.
 
     Args:
         network: whose parameters and buffers are averaged, in float32.
@@ -27,7 +27,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
-        """Take in the weights of now; `steps` is how many are done, 1 or more."""
+        """Take in the weights of now; `steps` is which update it is, counted from 1."""
         decay = min(self._decay, steps / (steps + self._warmup))
         weights = [value.float() for value in self._network.state_dict().values()]
         torch._foreach_lerp_(list(self._average.values()), weights, 1 - decay)

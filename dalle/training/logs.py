@@ -126,6 +126,18 @@ class Means:
         self._sums, self._steps = like(sums, self._sums), steps
 
 
+def time_left(seconds: float) -> str:
+    """A time as a person says it.
+
+    >>> [time_left(seconds) for seconds in (40, 600, 20_000, 1e6)]
+    ['40 s', '10 min', '5.6 h', '11.6 days']
+    """
+    for unit, length, most in (("s", 1, 90), ("min", 60, 90), ("h", 3_600, 48)):
+        if seconds < most * length:
+            return f"{seconds / length:.{int(unit == 'h')}f} {unit}"
+    return f"{seconds / 86_400:,.1f} days"
+
+
 def print_messages() -> None:
     """Print what modules of this package log, such as what an epoch leaves over, among a job's output."""
     logger = logging.getLogger("dalle")

@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from dalle.training import checkpoint
-from dalle.training.logs import TENSORBOARD, Log
+from dalle.training.logs import TENSORBOARD, Log, time_left
 from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish
 from dalle.training.options import LoopOptions
 from dalle.training.ranks import Ranks
@@ -72,7 +73,7 @@ class Run(Protocol[BatchT]):
         """What a person is told of some figures."""
         ...
 
-    def watch(self, batch: BatchT, step: int, log: Log) -> None:
+    def watch(self, step: int, log: Log) -> None:
         """Evaluate what there is after so many steps; called on the first process alone."""
         ...
 
@@ -111,12 +112,12 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
     if ranks.first and not is_set_aside(options.output_folder):
         decide(options.output_folder, recipe, options.steps, options.incremental_mode)  # refuses, before it is made
     with _alone(options.output_folder) if ranks.first else contextlib.nullcontext():
-        done = _start(run, options, ranks, recipe)
-        if done is None:
+        begun = _start(run, options, ranks, recipe)
+        if begun is None:
             return
         try:
-            with Log(options.output_folder, done) if ranks.first else contextlib.nullcontext() as log:
-                _take_steps(run, options, done, log)
+            with Log(options.output_folder, begun.step) if ranks.first else contextlib.nullcontext() as log:
+                _take_steps(run, options, begun, log)
             if ranks.first:
                 finish(options.output_folder, recipe, run.save)
         except OSError as error:  # something was written by now: it is no mistake in what was asked for
@@ -139,8 +140,18 @@ def _alone(folder: Path) -> Iterator[None]:
             settle(folder)
 
 
-def _start(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe) -> int | None:
-    """Put the run where the first process's checkpoint is; gives the steps that are done, None if all is finished."""
+@dataclass(frozen=True)
+class _Begun:
+    """Where a training goes on from."""
+
+    step: int = 0
+    """Steps that are done."""
+    evaluation_is_due: bool = False
+    """Whether it was stopped between the last of them and its evaluation."""
+
+
+def _start(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe) -> _Begun | None:
+    """Put the run where the first process's checkpoint is; None if all is finished."""
     folder, resumption = options.output_folder, Resumption()
     if ranks.first:
         resumption = decide(folder, recipe, options.steps, options.incremental_mode)
@@ -157,7 +168,7 @@ def _start(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecip
         begin(folder, resumption, recipe)
         if state is not None:
             print(f"  goes on from {resumption.checkpoint}, {state['step']:,} of {options.steps:,} steps are done")
-    return int(state["step"]) if state is not None else 0
+    return _Begun(int(state["step"]), bool(state.get("evaluation_is_due"))) if state is not None else _Begun()
 
 
 def _go_on(run: Run[Any], state: Mapping[str, Any], name: str) -> None:
@@ -186,40 +197,62 @@ def _checkpoint(path: Path | None, ranks: Ranks) -> dict[str, Any] | None:
     return checkpoint.loads(content, f"the checkpoint of rank 0 ({path or 'sent'})") if content is not None else None
 
 
-def _take_steps(run: Run[Any], options: LoopOptions, done: int, log: Log | None) -> None:
+def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, log: Log | None) -> None:
     """The steps that are left. A signal that asks to end waits for nothing that is long, and for all that changes."""
+    evaluation_is_due = begun.evaluation_is_due
 
     def remember() -> dict[str, Any]:
-        return {"run": run.tallies(), "batches": run.batches.state_dict()}
+        return {
+            "run": run.tallies(),
+            "batches": dict(run.batches.state_dict()),
+            "evaluation_is_due": evaluation_is_due,
+        }
 
     def save(step: int, remembered: Mapping[str, Any]) -> Path:
-        state = {**run.state_dict(), **remembered["run"]}
-        return _save(state, remembered["batches"], options.output_folder, step)
+        return _save({**remembered, "run": {**run.state_dict(), **remembered["run"]}}, options.output_folder, step)
 
-    since = time.monotonic()
+    since, waited = time.monotonic(), 0.0
     with (
         deferred(),
         contextlib.closing(iter(run.batches)) as batches,
-        Standing(done, remember, save if log is not None else None) as standing,
+        Standing(begun.step, remember, save if log is not None else None) as standing,
     ):
+
+        def evaluate() -> None:
+            nonlocal evaluation_is_due
+            if log is not None:
+                run.watch(standing.step, log)
+            evaluation_is_due = False
+            standing.whole(standing.step)
+
+        if evaluation_is_due:
+            evaluate()
+            if log is not None:
+                standing.saved(save(standing.step, remember()))
         while standing.step < options.steps:
             step = standing.step + 1
+            started = time.monotonic()
             with at_once():
                 batch = next(batches)
+            waited += time.monotonic() - started
             standing.begins()
             run.step(batch, step - 1)
+            evaluation_is_due = options.eval_every > 0 and step % options.eval_every == 0
             standing.whole(step)
             if step % options.log_every == 0:
                 figures = run.figures(step)  # by all processes, for they add up
-                figures["samples_per_second"] = options.batch_size * options.log_every / (time.monotonic() - since)
-                since = time.monotonic()
+                seconds = time.monotonic() - since
+                figures["samples_per_second"] = options.batch_size * options.log_every / seconds
+                figures["waiting_for_data"] = waited / seconds
+                since, waited = time.monotonic(), 0.0
                 standing.whole(step)
                 if log is not None:
                     log.figures(step, figures)
-                    print(f"  step {step:,} of {options.steps:,}: {run.summary(figures)}", flush=True)
+                    left = time_left((options.steps - step) * seconds / options.log_every)
+                    print(f"  step {step:,} of {options.steps:,}, {left} left: {run.summary(figures)}", flush=True)
                 _check_finite(figures["loss"], step, options.output_folder)
-            if log is not None and options.eval_every and step % options.eval_every == 0:
-                run.watch(batch, step, log)
+            if evaluation_is_due:
+                evaluate()
             if log is not None and (step == options.steps or step % options.save_every == 0):
                 standing.saved(save(step, remember()))
 
@@ -238,17 +271,18 @@ def _what_is_kept(folder: Path) -> str:
     return "the checkpoints before it are kept, go on from there"
 
 
-def _save(state: Mapping[str, Any], batches: Mapping[str, Any], folder: Path, step: int) -> Path:
+def _save(state: Mapping[str, Any], folder: Path, step: int) -> Path:
     """A checkpoint, unless its weights are spoilt; with the first of them a model that is replaced can go."""
-    spoilt = [name for name, value in state["weights"].items() if not bool(torch.isfinite(value).all())]
+    weights = state["run"]["weights"]
+    spoilt = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
     if spoilt:
         raise SpoiltTraining(
-            f"step {step}: {len(spoilt)} of {len(state['weights'])} weights are not finite, the first is {spoilt[0]}; "
+            f"step {step}: {len(spoilt)} of {len(weights)} weights are not finite, the first is {spoilt[0]}; "
             f"{_what_is_kept(folder)} with a lower --learning_rate"
         )
     if asked_to_stop():
-        ask_for_patience(_COPIES * sum(value.nbytes for value in state["weights"].values()) / _SLOWEST_DISK)
-    path = checkpoint.save(folder / CHECKPOINTS, step, {"step": step, "run": dict(state), "batches": dict(batches)})
+        ask_for_patience(_COPIES * sum(value.nbytes for value in weights.values()) / _SLOWEST_DISK)
+    path = checkpoint.save(folder / CHECKPOINTS, step, {"step": step, **state})
     settle(folder)
     return path
 

@@ -39,6 +39,8 @@ class ModelKind(Generic[ConfigT, NetworkT]):
     """Makes the network, with any weights."""
     blocks: Callable[[ConfigT], int]
     """How many parts of a network of these sizes have weights of their own, at least."""
+    entry: str = ""
+    """Of the metadata, where the sizes stand under `config` among other things; none if `config` is an entry itself."""
 
 
 def load_network(path: str | Path, kind: ModelKind[ConfigT, NetworkT]) -> NetworkT:
@@ -51,7 +53,7 @@ def load_network(path: str | Path, kind: ModelKind[ConfigT, NetworkT]) -> Networ
     check_regular(path)
     try:
         with safetensors.safe_open(path, "pt") as file:
-            config = _config(kind.config_type, file.metadata())
+            config = _config(kind, file.metadata())
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             _check_shapes(shapes, _expected_shapes(kind, config, len(shapes)))
             tensors = {name: file.get_tensor(name) for name in shapes}
@@ -101,18 +103,21 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, 
         raise _Misfit(f"has weights {strangers[0][:_SHOWN]}, which the network has not")
 
 
-def _config(config_type: type[ConfigT], metadata: Mapping[str, str] | None) -> ConfigT:
+def _config(kind: ModelKind[ConfigT, NetworkT], metadata: Mapping[str, str] | None) -> ConfigT:
     """The sizes that stand in a file's metadata."""
-    if metadata is None or "config" not in metadata:
-        raise _Misfit("has no config in its metadata")
+    entry = kind.entry or "config"
+    if metadata is None or entry not in metadata:
+        raise _Misfit(f"has no {entry} in its metadata")
     try:
-        value = parse_json(metadata["config"])
+        value = parse_json(metadata[entry])
     except ValueError as error:
-        raise _Misfit(f"the config in its metadata is not JSON: {error}") from None
+        raise _Misfit(f"the {entry} in its metadata is not JSON: {error}") from None
+    if kind.entry:
+        value = value.get("config") if isinstance(value, dict) else None
     if not isinstance(value, dict):
         raise _Misfit("the config in its metadata is not an object")
     try:
-        return config_of(config_type, value)
+        return config_of(kind.config_type, value)
     except ValueError as error:
         raise _Misfit(f"the config in its metadata: {error}") from None
 

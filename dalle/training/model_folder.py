@@ -201,7 +201,11 @@ def _check_nothing_foreign(folder: Path) -> None:
 
 
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for name, what in (("network", "a network of"), ("seed", "the seed")):
+    for name, what in (
+        ("network", "a network of"),
+        ("seed", "the seed"),
+        ("validation_share", "a validation share of"),
+    ):
         before, now = old["options"].get(name), new["options"].get(name)
         if before != now:
             raise ValueError(

@@ -58,15 +58,31 @@ class Ranks:
         Args:
             content: of the first process; what others give is not looked at.
         """
+        return self._from(0, content)
+
+    def from_all(self, content: bytes) -> list[bytes]:
+        """What each process has, on every process, in the order of their ranks."""
+        return [self._from(rank, content) or b"" for rank in range(self.count)]
+
+    def total(self, number: int) -> int:
+        """The sum over all processes of a whole number."""
+        if self.count == 1:
+            return number
+        value = torch.tensor([number])
+        dist.all_reduce(value)
+        return int(value)
+
+    def _from(self, rank: int, content: bytes | None) -> bytes | None:
+        """What one process has, on every process."""
         if self.count == 1:
             return content
         size = torch.tensor([-1 if content is None else len(content)])
-        dist.broadcast(size, 0)
+        dist.broadcast(size, rank)
         if size < 0:
             return None
-        received = bytearray(content or b"") if self.first else bytearray(int(size))
+        received = bytearray(content or b"") if self.rank == rank else bytearray(int(size))
         for start in range(0, len(received), PORTION):
-            dist.broadcast(torch.frombuffer(memoryview(received)[start : start + PORTION], dtype=torch.uint8), 0)
+            dist.broadcast(torch.frombuffer(memoryview(received)[start : start + PORTION], dtype=torch.uint8), rank)
         return bytes(received)
 
     def check_same(self, fingerprint: str, subject: str) -> None:

@@ -109,6 +109,8 @@ class OptimizerStep:
         self._optimizer = adamw(network, options)
         self._parameters = [value for group in self._optimizer.param_groups for value in group["params"]]
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
+        self.grad_norm = torch.zeros(())
+        """Norm of all gradients of the last step together, before it was clipped; 0 where none is."""
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """The block inside which layers choose the shorter format."""
@@ -118,18 +120,19 @@ class OptimizerStep:
         """Add to the gradients."""
         self._scaler.scale(loss).backward()
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: int, factor: float = 1.0) -> float:
         """Change the weights, unless a gradient overflowed, and forget the gradients; gives the learning rate.
 
         Args:
             step: how many were done before.
+            factor: the learning rate is so many times that of the schedule.
         """
-        rate = self._schedule(step)
+        rate = factor * self._schedule(step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         if self._clip:
             self._scaler.unscale_(self._optimizer)
-            torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
+            self.grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)

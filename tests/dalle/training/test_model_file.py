@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from dalle import dvae
+from dalle import dvae, prior
 from dalle.detectors.builtin import Builtin
 from dalle.detectors.network import Detector, DetectorConfig
 from dalle.detectors.network import load as load_detector_network
@@ -31,15 +31,26 @@ from tests.tampering import tampered
 
 SMALL = dvae.DVAEConfig(vocab_size=8, encoder_n_hid=4, decoder_n_hid=4, n_init=4, n_blk_per_group=1)
 SMALL_DETECTOR = DetectorConfig(side=32, widths=(8, 16), depths=(1, 1), neck=8, dimension=4)
+SMALL_PRIOR = prior.PriorConfig(
+    vocab_size=9, image_vocab_size=7, text_length=3, codes=4, layers=2, heads=1, head_size=4
+)
 KINDS: dict[str, tuple[Callable[[Path], object], nn.Module, Any]] = {
     "dvae": (dvae.load, dvae.DVAE(SMALL), SMALL),
     "detector": (load_detector_network, Detector(SMALL_DETECTOR), SMALL_DETECTOR),
+    "prior": (prior.load, prior.Prior(SMALL_PRIOR), SMALL_PRIOR),
 }
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
     path.write_bytes(safetensors.torch.save({name: value.half().contiguous() if value.is_floating_point() else value for name, value in tensors.items()}, metadata))  # fmt: skip
+
+
+def metadata_of(kind: str, sizes: object) -> dict[str, str]:
+    """Of a file of this kind: a prior's sizes stand among other things."""
+    if kind == "prior":
+        return {"model": json.dumps({"config": sizes, "dvae": "d" * 64})}
+    return {"config": json.dumps(sizes)}
 
 
 def refusal(read: Callable[[Path], object], path: Path) -> str:
@@ -65,7 +76,7 @@ def refusal(read: Callable[[Path], object], path: Path) -> str:
 def test_what_was_saved_is_read(kind: str, tmp_path: Path) -> None:
     """To half precision."""
     read, network, config = KINDS[kind]
-    write(tmp_path / "a", network.state_dict(), {"config": json.dumps(asdict(config))})
+    write(tmp_path / "a", network.state_dict(), metadata_of(kind, asdict(config)))
     again = read(tmp_path / "a")
     assert isinstance(again, nn.Module)
     for name, value in network.state_dict().items():
@@ -78,7 +89,7 @@ def test_every_place_of_the_sizes(kind: str, tmp_path: Path) -> None:
     read, network, config = KINDS[kind]
     refused = 0
     for what, value in tampered(json.loads(json.dumps(asdict(config)))):
-        write(tmp_path / "a", network.state_dict(), {"config": json.dumps(value)})
+        write(tmp_path / "a", network.state_dict(), metadata_of(kind, value))
         said = refusal(read, tmp_path / "a")
         assert said or kind == "detector", what  # the side of its pictures is no tensor's
         refused += bool(said)
@@ -90,6 +101,10 @@ def test_every_place_of_the_sizes(kind: str, tmp_path: Path) -> None:
         {"config": "[" * 100_000},
         {"config": "{}"},
         {"config": "9"},
+        {"model": ""},
+        {"model": "[" * 100_000},
+        {"model": "{}"},
+        {"model": "9"},
     ):
         write(tmp_path / "a", network.state_dict(), metadata)
         assert f"{tmp_path / 'a'}: is not a " in refusal(read, tmp_path / "a")
@@ -99,7 +114,7 @@ def test_every_place_of_the_sizes(kind: str, tmp_path: Path) -> None:
 def test_tensors(kind: str, tmp_path: Path) -> None:
     """A dozen of them: missing, of another shape or type, with one NaN or infinity; and one too many."""
     read, network, config = KINDS[kind]
-    metadata = {"config": json.dumps(asdict(config))}
+    metadata = metadata_of(kind, asdict(config))
     whole = {name: value.clone() for name, value in network.state_dict().items()}
     for name, value in [*whole.items()][:: max(len(whole) // 12, 1)]:
         spoilt = value.clone()
@@ -121,6 +136,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "dvae": dvae.load,
     "dvae by name": lambda path: load_encoder(str(path)),
     "released": lambda path: dvae.load_released(str(path)),
+    "prior": prior.load,
     "detector": load_detector_network,
     "builtin detector": Builtin,
     "torchscript": lambda path: TorchScript(str(path)),

@@ -86,9 +86,12 @@ class Toy:
         self._passed()
         return f"loss {figures['loss']:.3f}"
 
-    def watch(self, batch: Tensor, step: int, log: Log) -> None:
+    def watch(self, step: int, log: Log) -> None:
         with self._ema.in_place(), at_once():
             self._passed()
+            bias = self.net.bias.item()
+        log.figures(step, {"bias": bias})
+        self._passed()
 
     def state_dict(self) -> dict[str, Any]:
         return {"weights": self.net.state_dict(), "ema": self._ema.state_dict(), "optimizer": self._optimizer.state_dict(), **self.tallies()}  # fmt: skip
@@ -117,11 +120,15 @@ def run(folder: Path, passed: Passed = lambda: None) -> None:
 
 
 def result(folder: Path) -> tuple[bytes, list[tuple[int, float | None]], dict[str, Any]]:
-    """Weights, the log without times, and where it stands."""
+    """Weights, the log without times but with each evaluation, and where it stands."""
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     last = checkpoint.latest(folder / "checkpoints")
     assert last is not None
-    return (folder / WEIGHTS).read_bytes(), [(line["step"], line.get("loss")) for line in lines], checkpoint.load(last)
+    return (
+        (folder / WEIGHTS).read_bytes(),
+        [(line["step"], line.get("loss", line.get("bias"))) for line in lines],
+        checkpoint.load(last),
+    )
 
 
 @pytest.fixture(scope="module")

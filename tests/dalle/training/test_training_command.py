@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dalle import train_detector, train_dvae, train_prior, warm_start_dvae
+from dalle import train_detector, train_dvae, train_prior
 from dalle.training.command import RENAMED, check_renamed
 
 
@@ -21,7 +21,7 @@ def test_an_old_flag_says_its_new_name(old: str) -> None:
 
 @pytest.mark.parametrize(
     ("module", "preset"),
-    [(train_dvae, "tiny"), (train_prior, "tiny"), (train_detector, "tiny"), (warm_start_dvae, "tiny")],
+    [(train_dvae, "tiny"), (train_prior, "tiny"), (train_detector, "tiny")],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_every_training_speaks_of_mistakes_alike(
