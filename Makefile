@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-# What tells copies, and what turns pictures into codes: those that come with the package, unless said otherwise.
+# What tells copies: the one that comes with the package. What turns pictures into codes: the one that the demo trains.
 DETECTOR ?= builtin
-DVAE ?= builtin
+DVAE ?= data/sample/dvae
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test check torture lint flink-test flink-test-small clean
@@ -17,9 +17,9 @@ demo: $(VENV)/installed
 	$(RUN) -m pipelines.dedup --detector $(DETECTOR)
 	@echo "3 of 7: learn a vocabulary from the captions that are left"
 	$(RUN) -m pipelines.vocab
-	@echo "4 of 7: train a tiny dVAE on the pictures that are left, for as long as one has patience in a demo"
+	@echo "4 of 7: train a tiny dVAE on the pictures that are left, for a minute or two, with a head start"
 	$(RUN) -m dalle.train_dvae
-	@echo "5 of 7: turn captions into tokens and pictures into codes, with the dVAE that was trained for longer"
+	@echo "5 of 7: turn captions into tokens and pictures into codes, with what was just learnt"
 	$(RUN) -m pipelines.encode --dvae $(DVAE)
 	@echo "6 of 7: check what came out, and draw pictures beside what their codes stand for"
 	$(RUN) -m pipelines.audit --dvae $(DVAE)

@@ -5,26 +5,28 @@
     torchrun --nproc_per_node 8 -m dalle.train_dvae full --input_folder clean --output_folder dvae
 
 `full` has the paper's figures as defaults, `small` and `tiny` are for small machines; without any arguments it is
-`tiny` on the sample's clean pairs. Pictures come from a dataset of pairs, or from plain folders. In the output folder
-are, while it runs, `checkpoints/`, from which the same command goes on after an interruption as if there had been
-none, `log.jsonl` and `tensorboard/` (the parts of the loss, the use of the codes, reconstructions); at the end
-`model.safetensors`, the averaged weights, which `dalle.dvae.load` reads, and `manifest.json`. A folder of another
-training is refused, unless --incremental_mode overwrite says to begin anew.
+`tiny` on the sample's clean pairs. At a budget far below the paper's it begins with a head start (--head_start),
+without which most codes would never be used; in the end it says how many are. Pictures come from a dataset of pairs,
+or from plain folders. In the output folder are, while it runs, `checkpoints/`, from which the same command goes on
+after an interruption as if there had been none, `log.jsonl` and `tensorboard/` (the parts of the loss, the use of the
+codes, reconstructions); at the end `model.safetensors`, the averaged weights, which `dalle.dvae.load` reads, and
+`manifest.json`. A folder of another training is refused, unless --incremental_mode overwrite says to begin anew.
 
 On a processor, THP_MEM_ALLOC_ENABLE=1 in the environment makes it a third faster: torch then asks for huge pages.
 """
 
 from __future__ import annotations
 
+from dalle.training.machine import prepare
 from schemas.commands.guard import begin_guarded
 
 if __name__ == "__main__":
+    prepare()
     begin_guarded("dalle.train_dvae")  # before the imports below, which take seconds
 
 import sys
 from collections.abc import Sequence
 
-from dalle.dvae.bound import RelaxedBound
 from dalle.dvae.files import load
 from dalle.dvae.network import DVAE
 from dalle.dvae.options import PRESETS, TrainDVAEOptions
@@ -43,15 +45,15 @@ SAMPLE = Sample(dataset=sample.CLEAN, model=sample.DVAE)
 
 def train_dvae(options: TrainDVAEOptions) -> int:
     """Take the steps, from the last checkpoint if there is one, and write the averaged weights; gives the exit code."""
+    options = options.decided()
     with joined(options.loop.device) as ranks:
         seed_everything(options.loop.seed)
         pictures = training_pictures(options, ranks)
         dvae = first_weights(options)
         begun_from = [{"name": "init_from", "sha256": dvae.fingerprint()}] if options.init_from else []
-        objective = RelaxedBound(dvae, options.relaxation, options.min_scale)
-        run = DVAERun(options, ranks, objective, pictures)
+        run = DVAERun(options, ranks, dvae, pictures)
         if ranks.first:
-            weights = sum(value.numel() for value in run.dvae.parameters())
+            weights = sum(value.numel() for value in dvae.parameters())
             print(
                 f"train_dvae\n\n  pictures: {pictures.source}\n"
                 f"  network: {weights:,} weights, {options.network.vocab_size:,} codes"

@@ -18,12 +18,10 @@ from dalle.dvae.relaxation import Seed, relax
 
 
 class Objective(nn.Module):
-    """A loss over a dVAE's weights, and perhaps some of its own, that `dalle.dvae.run.DVAERun` lowers."""
+    """A loss over a dVAE's weights, and perhaps some of its own, that a `dalle.dvae.phase.Phase` lowers."""
 
     names: tuple[str, ...]
     """Of its parts."""
-    has_codes: bool = True
-    """Whether the dVAE's own codes mean something while it is lowered."""
 
     def __init__(self, dvae: DVAE) -> None:
         super().__init__()
@@ -38,6 +36,10 @@ class Objective(nn.Module):
             seeds: of each picture's noise.
         """
         raise NotImplementedError
+
+    def schedules(self, step: int) -> dict[str, float]:
+        """What goes into the log of how it is lowered at a step."""
+        return {}
 
 
 class RelaxedBound(Objective):
@@ -57,6 +59,10 @@ class RelaxedBound(Objective):
         nll, error = likelihood(self.dvae.decoder(z), pixels, self._min_scale)
         loss = nll + beta * kl.sum() / pixels.numel()
         return loss, torch.stack([nll.detach(), error, kl.detach().mean()]), logits.detach()
+
+    def schedules(self, step: int) -> dict[str, float]:
+        """Beta and tau."""
+        return dict(zip(("beta", "tau"), self._relaxation.at(step), strict=True))
 
 
 def likelihood(stats: Tensor, pixels: Tensor, min_scale: float) -> tuple[Tensor, Tensor]:

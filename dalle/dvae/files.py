@@ -14,12 +14,12 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-import safetensors.torch
 import torch
 
 from dalle.dvae.network import DVAE, GROUPS, Decoder, DVAEConfig, Encoder
 from dalle.dvae.released import read_state_dict
 from dalle.training.model_file import ModelKind, fault_of_numbers, load_network
+from dalle.training.tensor_file import write_tensors
 from schemas.whole_file import whole_file
 
 BUILTIN = Path(__file__).parents[1] / "weights" / "dvae.safetensors"
@@ -32,8 +32,8 @@ OPENAI_DECODER = "https://cdn.openai.com/dall-e/decoder.pkl"
 def save(dvae: DVAE, path: str | os.PathLike[str]) -> None:
     """Write the weights in half precision and the sizes to one safetensors file."""
     tensors = {name: value.half().contiguous() for name, value in dvae.state_dict().items()}
-    with whole_file(Path(path)) as unfinished:
-        unfinished.write_bytes(safetensors.torch.save(tensors, {"config": json.dumps(asdict(dvae.config))}))
+    with whole_file(Path(path)) as unfinished, unfinished.open("wb") as file:
+        write_tensors(file, tensors, {"config": json.dumps(asdict(dvae.config))})
 
 
 KIND = ModelKind(

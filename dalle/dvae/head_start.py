@@ -1,19 +1,19 @@
-"""A head start for a small dVAE: continuous numbers first, then codes chosen among them by k-means.
+"""A head start for a dVAE at a small budget: continuous numbers first, then codes chosen among them by k-means.
 
 Not in the paper, whose three million steps do without. From fresh weights nearly all of a small machine's hours go into
 the codes' telling themselves apart. So here a position of the grid first holds a few numbers with unit noise added,
-whose bits are bounded to about those of a code (a Gaussian channel); that trains several times as fast a step and in
-fewer steps. Then the codes are chosen by k-means among those numbers, and the two layers on either side of the codes
-are set so that a code's logit is minus half its squared distance, and a code in the decoder is its centre.
+whose bits are bounded to about those of a code (a Gaussian channel); that trains faster a step and in fewer steps. Then
+the codes are chosen by k-means among those numbers, and the two layers on either side of the codes are set so that a
+code's logit is minus half its squared distance, and a code in the decoder is its centre.
 
 Shapes: B pictures, d numbers at each of h x w positions, K codes.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 import faiss
 import numpy as np
@@ -24,44 +24,35 @@ from torch.nn import functional as F
 from dalle.dvae.bound import Objective, likelihood
 from dalle.dvae.logit_laplace import map_pixels
 from dalle.dvae.network import DVAE, Conv2d
-from dalle.dvae.options import TrainDVAEOptions
 from dalle.dvae.relaxation import Seed
-from dalle.reading.endless import Endless
-from schemas.ranges import MOST_SIZE, MOST_STEPS, Above, Between, check_ranges
+from dalle.training.standing import SpoiltTraining
 
+NATS_A_NUMBER = 0.8
+"""Of the nats of a code, how many fall to each of the numbers: with twice as many numbers k-means among them gives away
+6 dB of 18 (512 codes), with half as many a fifth fewer codes stay in use."""
+SLACK = 0.4
+"""Nats that a position may carry beyond those of a code, ln K."""
 PULL = 20.0
 """Nats of likelihood that a nat beyond the bound costs: more than one is ever worth."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadStartOptions:
-    """How the head start is given."""
-
-    numbers: int = 16
-    """Continuous numbers at each position of the grid, 1 or more."""
-    nats: float = 9.5
-    """Bound of the nats that the numbers of a position may carry, above 0; a code of 8,192 carries 9.01."""
-    samples: int = 400_000
-    """Positions among which k-means chooses the codes, 1 or more."""
-    train: TrainDVAEOptions = field(default_factory=TrainDVAEOptions)
-
-    def __post_init__(self) -> None:
-        """Bad values fail before anything starts."""
-        check_ranges(self, {"numbers": Between(1, MOST_SIZE), "nats": Above(0, 1e9), "samples": Between(1, MOST_STEPS)})
+FOR_CHOOSING, FOR_LOOKING = 48, 8
+"""Positions for each code among which k-means chooses: for the training, and for an evaluation on its way."""
 
 
 class Continuous(Objective):
     """Minus the log-likelihood with numbers in place of codes: both networks but for the two layers at the codes."""
 
     names = ("nll_per_subpixel", "error", "nats_per_position")
-    has_codes = False
 
-    def __init__(self, dvae: DVAE, options: HeadStartOptions) -> None:
+    def __init__(self, dvae: DVAE, min_scale: float = 0.0) -> None:
         super().__init__(dvae)
-        self._options = options
+        self._min_scale = min_scale
+        nats = math.log(dvae.config.vocab_size)
+        self._most_nats, numbers = nats + SLACK, max(1, round(nats / NATS_A_NUMBER))
+        for layer in _at_the_codes(dvae):
+            layer.requires_grad_(False)  # several processes would wait for their gradients
         features = dvae.encoder.blocks.get_submodule("output.conv").get_parameter("w").shape[1]
-        self.head = Conv2d(features, options.numbers, 1)
-        self.tail = Conv2d(options.numbers, dvae.config.n_init, 1)
+        self.head = Conv2d(features, numbers, 1)
+        self.tail = Conv2d(numbers, dvae.config.n_init, 1)
         with torch.no_grad():
             self.head.w.mul_(5)  # or the noise drowns everything for the first hundreds of steps
 
@@ -75,9 +66,9 @@ class Continuous(Objective):
         nats = channel_nats(numbers)
         noise = np.stack([np.random.default_rng(seed).standard_normal(numbers.shape[1:], np.float32) for seed in seeds])
         z = self.tail(numbers + torch.from_numpy(noise).to(numbers.device))
-        nll, error = likelihood(self.dvae.decoder.blocks[1:](z), pixels, self._options.train.min_scale)
+        nll, error = likelihood(self.dvae.decoder.blocks[1:](z), pixels, self._min_scale)
         subpixels = pixels[0].numel() / numbers[0, 0].numel()  # of a position
-        loss = nll + PULL / subpixels * F.relu(nats - self._options.nats)
+        loss = nll + PULL / subpixels * F.relu(nats - self._most_nats)
         return loss, torch.stack([nll.detach(), error, nats.detach()]), None
 
 
@@ -93,43 +84,66 @@ def channel_nats(numbers: Tensor) -> Tensor:
     return 0.5 * torch.logdet(identity + vectors.T @ vectors / len(vectors))
 
 
+def with_codes(objective: Continuous, pictures: Iterator[Tensor], positions: int = FOR_CHOOSING) -> DVAE:
+    """A dVAE of its own with the weights that the objective has now, whose codes k-means chose.
+
+    Args:
+        objective: is not changed.
+        pictures: [B, 3, H, W] uint8, as many as are asked for.
+        positions: among which it chooses, for each code; 0 chooses none, for a process that gets another's weights.
+
+    Raises:
+        SpoiltTraining: if the weights give no numbers to choose among.
+    """
+    dvae = copy.deepcopy(objective.dvae).requires_grad_(True)
+    if positions:
+        set_codes(dvae, objective, choose_centres(objective, pictures, positions))
+    return dvae
+
+
 @torch.inference_mode()
-def choose_centres(objective: Continuous, pictures: Endless, options: HeadStartOptions) -> Tensor:
+def choose_centres(objective: Continuous, pictures: Iterator[Tensor], positions: int) -> Tensor:
     """k-means among the numbers of many pictures: [K, d] float32."""
-    device = objective.head.w.device
+    device, codes = objective.head.w.device, objective.dvae.config.vocab_size
     samples: list[np.ndarray] = []
-    for batch in pictures:
-        numbers = objective.numbers(map_pixels(batch["images"].to(device)))
+    while sum(map(len, samples)) < positions * codes:
+        numbers = objective.numbers(map_pixels(next(pictures).to(device)))
         samples.append(numbers.permute(0, 2, 3, 1).flatten(0, 2).cpu().numpy())
-        if sum(map(len, samples)) >= options.samples:
-            break
     vectors = np.concatenate(samples)
-    codes = options.train.network.vocab_size
+    if not np.isfinite(vectors).all():
+        raise SpoiltTraining(
+            "the numbers of the head start are not finite, no codes can be chosen among them; begin again with a lower "
+            "--learning_rate, more --warmup_steps or a --grad_clip"
+        )
+    most = math.ceil(len(vectors) / codes)
     search = faiss.Kmeans(
-        vectors.shape[1],
-        codes,
-        niter=20,
-        seed=options.train.loop.seed,
-        max_points_per_centroid=math.ceil(len(vectors) / codes),
+        vectors.shape[1], codes, niter=20, seed=0, min_points_per_centroid=1, max_points_per_centroid=most
     )
     search.train(vectors)
     return torch.from_numpy(search.centroids).to(device)
 
 
 @torch.no_grad()
-def set_codes(objective: Continuous, centres: Tensor) -> None:
+def set_codes(dvae: DVAE, objective: Continuous, centres: Tensor) -> None:
     """Make the layers at the codes choose the nearest centre, and stand for it.
 
     Args:
-        objective: its head and tail are folded into the dVAE's own layers.
+        dvae: into whose layers the head and the tail of the objective are folded.
+        objective: of a dVAE of the same size.
         centres: [K, d].
     """
-    dvae, head, tail = objective.dvae, objective.head, objective.tail
-    output, input_ = dvae.encoder.blocks.get_submodule("output.conv"), dvae.decoder.blocks.get_submodule("input")
-    assert isinstance(output, Conv2d)
-    assert isinstance(input_, Conv2d)
+    head, tail = objective.head, objective.tail
+    output, input_ = _at_the_codes(dvae)
     # -|m - c|^2 / 2 = m.c - |c|^2 / 2 - |m|^2 / 2, of which the last term is the same for all codes
     output.w.copy_((centres @ head.w[:, :, 0, 0])[..., None, None])
     output.b.copy_(centres @ head.b - centres.square().sum(1) / 2)
     input_.w.copy_((tail.w[:, :, 0, 0] @ centres.T)[..., None, None])
     input_.b.copy_(tail.b)
+
+
+def _at_the_codes(dvae: DVAE) -> tuple[Conv2d, Conv2d]:
+    """The layers that the head and the tail stand in for."""
+    output, input_ = dvae.encoder.blocks.get_submodule("output.conv"), dvae.decoder.blocks.get_submodule("input")
+    assert isinstance(output, Conv2d)
+    assert isinstance(input_, Conv2d)
+    return output, input_

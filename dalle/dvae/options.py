@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from dalle.dvae.network import SHRINK, DVAEConfig
 from dalle.training.options import LoopOptions
@@ -11,6 +12,10 @@ from dalle.training.schedules import Cosine
 from dalle.training.steps import OptimizerOptions
 from schemas.options import no_change_of_bytes
 from schemas.ranges import MOST_EXAMPLES, MOST_PROCESSES, MOST_STEPS, Above, Between, check_ranges
+
+HeadStart = Literal["auto", "always", "never"]
+SMALL_BUDGET = 150_000
+"""Steps below which the paper's codes have not told themselves apart yet: it takes so many to lower tau (App. A.2)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,14 @@ class TrainDVAEOptions:
     pictures: TrainingPictureOptions = field(default_factory=TrainingPictureOptions)
     network: DVAEConfig = field(default_factory=DVAEConfig)
     init_from: Path | None = no_change_of_bytes(default=None)
-    """Weights to begin with, as `dalle.warm_start_dvae` leaves them; fresh ones otherwise, as in the paper."""
+    """Weights to begin with, as an earlier training left them; fresh ones otherwise, as in the paper."""
+    head_start: HeadStart = "never"
+    """Begin with continuous numbers, and choose the codes among them (`dalle.dvae.head_start`): always, never, or auto,
+    which is always if --steps is below 150,000 and --init_from gives no codes. The paper does without, but takes
+    150,000 steps to lower tau alone; in fewer, most codes are never used."""
+    head_start_steps: int = 10_000
+    """Steps of the head start, 1 or more, the first of --steps; the schedules of beta, tau and the learning rate begin
+    after it. If --steps is not more, the codes are chosen at the end."""
     micro_batch_size: int = no_change_of_bytes(default=8)
     """Pictures that a process has in memory at a time, 1 or more; it adds up their gradients."""
     min_scale: float = 0.0
@@ -92,33 +104,49 @@ class TrainDVAEOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        check_ranges(self, {"micro_batch_size": Between(1, MOST_EXAMPLES), "min_scale": Between(0, 1_000)})
+        ranges = {"micro_batch_size": Between(1, MOST_EXAMPLES), "min_scale": Between(0, 1_000)}
+        check_ranges(self, {**ranges, "head_start_steps": Between(1, MOST_STEPS)})
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"--ema_decay {self.ema_decay:g}: expected 0 to below 1")
+        if self.head_start == "always" and self.init_from is not None:
+            raise ValueError(
+                f"--head_start always: the weights of --init_from {self.init_from} have codes already, which it would "
+                "choose anew; leave out one of the two"
+            )
+
+    def decided(self) -> TrainDVAEOptions:
+        """The same with `always` or `never` in place of `auto`, as the recipe has it."""
+        if self.head_start != "auto":
+            return self
+        small = self.loop.steps < SMALL_BUDGET and self.init_from is None
+        return replace(self, head_start="always" if small else "never")
 
 
-FULL = TrainDVAEOptions()
-SMALL = TrainDVAEOptions(
+FULL = TrainDVAEOptions(head_start="auto")
+SMALL = replace(
+    FULL,
     loop=replace(FULL.loop, steps=30_000, batch_size=32, log_every=50, eval_every=500, save_every=500),
     optimizer=replace(FULL.optimizer, learning_rate=1e-3, min_learning_rate=1e-5, decay_steps=30_000, warmup_steps=200),
     relaxation=RelaxationOptions(beta_steps=1_000, tau_steps=10_000),
     pictures=TrainingPictureOptions(resolution=128),
     network=DVAEConfig(encoder_n_hid=64, decoder_n_hid=64, n_init=64, n_blk_per_group=1),
+    head_start_steps=2_000,
     micro_batch_size=16,
     full_precision_codes=False,
 )
 TINY = replace(
     SMALL,
-    loop=replace(SMALL.loop, steps=200, batch_size=8, log_every=20, eval_every=100, save_every=100),
-    optimizer=replace(SMALL.optimizer, decay_steps=200, warmup_steps=10),
+    loop=replace(SMALL.loop, steps=800, batch_size=8, log_every=50, eval_every=200, save_every=200),
+    optimizer=replace(SMALL.optimizer, learning_rate=3e-3, decay_steps=300, warmup_steps=100),
     relaxation=RelaxationOptions(beta_steps=20, tau_steps=100),
     pictures=TrainingPictureOptions(resolution=64, workers=0),
     network=DVAEConfig(vocab_size=512, encoder_n_hid=16, decoder_n_hid=16, n_init=16, n_blk_per_group=1),
+    head_start_steps=500,
     micro_batch_size=8,
     ema_decay=0.95,
 )
 PRESETS = {
     "full": ("the paper's network and figures, 97.6 million weights", FULL),
     "small": ("7.2 million weights, for a processor or a small GPU: the dVAE that comes with the package", SMALL),
-    "tiny": ("512 codes, trains in a minute: to try things out", TINY),
+    "tiny": ("512 codes, trains in a minute or two: to try things out", TINY),
 }

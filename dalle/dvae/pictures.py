@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from dalle.dvae.options import TrainDVAEOptions
 from dalle.pictures.augment import dvae_view
 from dalle.pictures.folders import picture_files
-from dalle.reading.batches import Batches, Shards
+from dalle.reading.batches import Batch, Batches, Reading, Shards
 from dalle.reading.endless import Endless
 from dalle.reading.pair_shards import PairShards
 from dalle.reading.picture_folders import PictureFolders
@@ -32,6 +35,14 @@ class TrainingPictures:
     """Name and sha256, for the manifest."""
     lineage: Sequence[Mapping[str, Any]]
     """The datasets behind it."""
+    reading: Reading
+    """Picture after picture of the first epoch and those after it, all of them, without ranks."""
+
+    def first(self, size: int) -> Iterator[Tensor]:
+        """From the first picture on, whatever was taken of the batches, for ever: [size, 3, H, W] uint8."""
+        pictures = iter(self.reading)
+        while True:
+            yield torch.cat([_images(next(pictures)) for _ in range(size)])
 
 
 def training_pictures(options: TrainDVAEOptions, ranks: Ranks) -> TrainingPictures:
@@ -68,5 +79,16 @@ def training_pictures(options: TrainDVAEOptions, ranks: Ranks) -> TrainingPictur
         ranks=ranks.count,
         workers=chosen.workers,
     )
-    inputs = [{"name": name, "sha256": shards.fingerprint}]
-    return TrainingPictures(batches=Endless(batches), source=source, inputs=inputs, lineage=lineage)
+    return TrainingPictures(
+        batches=Endless(batches),
+        source=source,
+        inputs=[{"name": name, "sha256": shards.fingerprint}],
+        lineage=lineage,
+        reading=Reading(shards, 1, options.loop.seed, WINDOW, epoch=0, consumed=0, rank=0, ranks=1, endless=True),
+    )
+
+
+def _images(batch: Batch | ValueError) -> Tensor:
+    if isinstance(batch, ValueError):  # as a process that reads ahead hands it on; this one raises
+        raise batch
+    return batch["images"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from dalle.pictures.pixels import Pixels
 
 LOOKED_AT = 64
 """Pictures that are measured on; eight of them are shown."""
+COUNTED = 16
+"""Positions for each code that are counted in the end: one that is used a tenth as often as others is still seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,47 @@ def _centre(pixels: Pixels, side: int) -> np.ndarray:
     height, width, _ = pixels.shape
     (crop,) = draw_crops(height, width, 1, np.random.default_rng(0), side)
     return cut(pixels, crop, side)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeUsage:
+    """What a finished dVAE makes of pictures that it was trained on."""
+
+    used: int
+    """Codes that came up."""
+    codes: int
+    """All of them."""
+    perplexity: float
+    """How many would be used, were all used alike."""
+    positions: int
+    """That were looked at."""
+
+    @property
+    def few(self) -> bool:
+        """Whether it is less than half of the codes."""
+        return 2 * self.used < self.codes
+
+    def __str__(self) -> str:
+        return (
+            f"{self.used:,} of {self.codes:,} codes are in use, perplexity {self.perplexity:,.0f} (over "
+            f"{self.positions:,} positions of pictures trained on)"
+        )
+
+
+def measure_usage(dvae: DVAE, pictures: Iterator[Tensor]) -> CodeUsage:
+    """Encode pictures until there are `COUNTED` positions for each code.
+
+    Args:
+        dvae: as it is saved.
+        pictures: [B, 3, H, W] uint8, as many as are asked for.
+    """
+    device, codes = next(dvae.parameters()).device, dvae.config.vocab_size
+    counts = torch.zeros(codes, dtype=torch.int64)
+    while counts.sum() < COUNTED * codes:
+        counts += dvae.encode(next(pictures).to(device)).flatten().bincount(minlength=codes).cpu()
+    usage = code_usage(counts)
+    dead, counted = int(usage["codes_dead"]), int(usage["codes_counted"])
+    return CodeUsage(used=codes - dead, codes=codes, perplexity=usage["codes_perplexity"], positions=counted)
 
 
 def code_usage(counts: Tensor) -> dict[str, float]:
