@@ -1,23 +1,29 @@
-"""Train a small transformer on examples, to see that they can be learnt from: its loss must fall.
+"""Train the transformer that models captions and pictures as one sequence (Ramesh et al. 2021, §2.2 and App. B).
 
-    python -m dalle.train_prior tiny --input_folder examples --output_folder prior
+    python -m dalle.train_prior full --plan --gpus 1024 --tflops 30
+    python -m dalle.train_prior small --input_folder examples --output_folder prior
+    torchrun --nproc_per_node 8 -m dalle.train_prior base --input_folder examples --output_folder prior
 
-reads the dataset that `pipelines.encode` left through `dalle.reading.batches` and says what the loss was and has
-become; it exits with 1 if that is not less. Without any arguments it takes the sample's examples. In the output folder
-are `checkpoints/`, from which the same command goes on after an interruption, `log.jsonl` and `tensorboard/` (the loss
-and its parts), and at the end `model.safetensors` (the weights, with the fingerprints of the vocabulary and the dVAE
-they are for) and `manifest.json`. A folder of another training is refused, unless --incremental_mode overwrite says to
-begin anew.
+`full`, `large` and `medium` are the paper's three networks with the paper's figures as defaults, `base`, `small` and
+`tiny` are for fewer GPUs, for a processor, and to try things out; without any arguments it is `tiny` on the sample's
+examples. It reads the dataset that `pipelines.encode` left; grid and vocabularies are those of the dataset. A share of
+the examples is held out, and their loss is printed beside that of unigram and bigram models fitted on the others.
 
-This is the beginning of the paper's training, not yet the whole: two layers of dense attention, one process, a
-constant learning rate after a warm-up, no running average, tokens without BPE dropout.
+In the output folder are, while it runs, `checkpoints/`, from which the same command goes on after an interruption as if
+there had been none, `log.jsonl` and `tensorboard/`; at the end `model.safetensors`, the averaged weights, which
+`dalle.prior.load` reads, with the fingerprints of the vocabulary and the dVAE that they are for, and `manifest.json`. A
+folder of another training is refused, unless --incremental_mode overwrite says to begin anew.
+
+It exits with 1 if the loss has not fallen.
 """
 
 from __future__ import annotations
 
+from dalle.training.machine import prepare
 from schemas.commands.guard import begin_guarded
 
 if __name__ == "__main__":
+    prepare()
     begin_guarded("dalle.train_prior")  # before the imports below, which take seconds
 
 import math
@@ -30,16 +36,20 @@ from torch import nn
 
 from dalle.prior.config import PriorConfig
 from dalle.prior.network import Prior
-from dalle.prior.options import PRESETS, TrainPriorOptions
+from dalle.prior.options import PRESETS, ExampleOptions, TrainPriorOptions
+from dalle.prior.plan import plan
 from dalle.prior.run import PriorRun
+from dalle.prior.validation import Split, split
+from dalle.prior.watching import Validation
 from dalle.reading.batches import Batches
 from dalle.reading.endless import Endless
 from dalle.reading.example_shards import ExampleShards
+from dalle.text import tokenizer
 from dalle.training.command import Sample, TrainingCommand
 from dalle.training.logs import read_log
 from dalle.training.loop import seed_everything, train
 from dalle.training.model_folder import ModelRecipe
-from dalle.training.ranks import joined
+from dalle.training.ranks import Ranks, joined
 from schemas import sample
 from schemas.exit_codes import FAILED, OK
 from schemas.options import options_json
@@ -49,19 +59,49 @@ SAMPLE = Sample(dataset=sample.EXAMPLES, model=sample.PRIOR)
 
 def train_prior(options: TrainPriorOptions) -> int:
     """Take the steps and leave the weights; gives the exit code, which says whether the loss fell."""
-    if options.input_folder is None:
+    if options.planning.plan:
+        return _print_plan(options)
+    if options.examples.input_folder is None:
         raise ValueError("--input_folder is missing; say which examples to train on")
     began = time.monotonic()
     with joined(options.loop.device) as ranks:
-        shards = ExampleShards(options.input_folder, allow_undeduplicated=options.allow_undeduplicated)
-        batches = Batches(shards, batch_size=options.loop.batch_size, seed=options.loop.seed, workers=options.workers)
+        ranks.share(options.loop.batch_size, "--batch_size")
+        shards = example_shards(options.examples)
+        parts = split(shards, options.examples.validation_share, ranks)
         seed_everything(options.loop.seed)
-        prior = Prior(network_for(shards, options))
-        made_for = {"vocabulary": shards.vocabulary, "dvae": shards.dvae}
-        run = PriorRun(options, ranks, prior, Endless(batches), made_for)
-        _introduce(options, shards, prior)
+        prior = Prior(network_for(shards, options), recompute=options.recompute)
+        run = PriorRun(
+            options,
+            ranks,
+            prior,
+            Endless(_batches(parts.training, options, ranks)),
+            Validation(parts, options.examples.eval_examples, 4 * options.micro_batch_size) if parts.held_out else None,
+            {"vocabulary": shards.vocabulary, "dvae": shards.dvae},
+        )
+        if ranks.first:
+            _introduce(options, parts, prior)
         train(run, options.loop, ranks, _recipe(options, shards, prior))
+        if not ranks.first:
+            return OK
     return _say_whether_it_fell(options.loop.output_folder, time.monotonic() - began)
+
+
+def example_shards(options: ExampleOptions) -> ExampleShards:
+    """The dataset; all of it.
+
+    Raises:
+        ValueError: if it is none of examples, was never cleaned, or was made with another vocabulary.
+    """
+    words = None
+    if options.bpe_dropout:
+        words = tokenizer.load(tokenizer.BUILTIN if options.vocabulary == "builtin" else options.vocabulary)
+    return ExampleShards(
+        options.input_folder or "",
+        dropout=options.bpe_dropout,
+        tokenizer=words,
+        text_length=options.text_length,
+        allow_undeduplicated=options.allow_undeduplicated,
+    )
 
 
 def network_for(shards: ExampleShards, options: TrainPriorOptions) -> PriorConfig:
@@ -69,10 +109,36 @@ def network_for(shards: ExampleShards, options: TrainPriorOptions) -> PriorConfi
     return PriorConfig(
         vocab_size=shards.vocab_size,
         image_vocab_size=shards.image_vocab_size,
+        text_length=shards.text_length,
         codes=shards.codes,
-        layers=options.layers,
-        heads=options.heads,
-        head_size=options.head_size,
+        layers=options.size.layers,
+        heads=options.size.heads,
+        head_size=options.size.head_size,
+    )
+
+
+def _print_plan(options: TrainPriorOptions) -> int:
+    """What it will take: for the examples if they are named, otherwise for the paper's text and grid."""
+    size = options.size
+    config = PriorConfig(
+        text_length=options.examples.text_length, layers=size.layers, heads=size.heads, head_size=size.head_size
+    )
+    if options.examples.input_folder is not None:
+        config = network_for(example_shards(options.examples), options)
+    print("train_prior, the plan: nothing is loaded or written\n")
+    for line in plan(options, config):
+        print(line)
+    return OK
+
+
+def _batches(shards: ExampleShards, options: TrainPriorOptions, ranks: Ranks) -> Batches:
+    return Batches(
+        shards,
+        batch_size=options.loop.batch_size,
+        seed=options.loop.seed,
+        rank=ranks.rank,
+        ranks=ranks.count,
+        workers=options.examples.workers,
     )
 
 
@@ -90,20 +156,31 @@ def _recipe(options: TrainPriorOptions, shards: ExampleShards, prior: Prior) -> 
     )
 
 
-def _introduce(options: TrainPriorOptions, shards: ExampleShards, prior: nn.Module) -> None:
+def _introduce(options: TrainPriorOptions, parts: Split, prior: nn.Module) -> None:
+    shards = parts.training
     weights = sum(value.numel() for value in prior.parameters())
     guess = math.log(shards.vocab_size) / 8 + 7 / 8 * math.log(shards.image_vocab_size)
     print(
-        f"train_prior\n\n  examples: {sum(shards.counts):,} of {options.input_folder}, up to 256 text tokens of "
-        f"{shards.vocab_size:,} and {shards.codes:,} codes of {shards.image_vocab_size:,} each\n"
-        f"  network: {options.layers} layers, {weights:,} weights; one that only guesses has a loss of {guess:.2f}"
+        f"train_prior\n\n  examples: {sum(shards.counts):,} of {options.examples.input_folder}, {shards.text_length} "
+        f"text positions of {shards.vocab_size:,} tokens and {shards.codes:,} codes of {shards.image_vocab_size:,} "
+        f"each\n"
+        f"  held out: {_held_out(parts)}\n"
+        f"  network: {options.size.layers} layers, {weights:,} weights; one that only guesses has a loss of {guess:.2f}"
     )
+
+
+def _held_out(parts: Split) -> str:
+    if not parts.held_out:
+        return "no examples, so nothing will be said of what is learnt beyond them"
+    if not parts.equal_pictures:
+        return f"{parts.held_out:,} examples; no picture of them is trained on"
+    return f"{parts.held_out:,} examples; {parts.equal_pictures:,} of those trained on have a picture of theirs"
 
 
 def _say_whether_it_fell(folder: Path, seconds: float) -> int:
     losses = [line["loss"] for line in read_log(folder) if "loss" in line]
-    if not losses:
-        print(f"  {folder}: its log is gone, so whether the loss fell cannot be said")
+    if len(losses) < 2:
+        print(f"  {folder}: its log has fewer than two losses, so whether it fell cannot be said")
         return OK
     first, last = losses[0], losses[-1]
     if not last < first:

@@ -12,6 +12,8 @@ DOCTESTED = [
     "dalle.detectors",
     "dalle.dvae",
     "dalle.dvae.files",
+    "dalle.prior",
+    "dalle.prior.masks",
     "dalle.reading.batches",
     "dalle.reading.epoch_order",
     "dalle.text.padding",

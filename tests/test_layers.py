@@ -23,7 +23,7 @@ HOUSE = {
         local
     """,
     "dalle": """
-        train_dvae train_prior train_detector warm_start_dvae
+        train_dvae train_prior train_detector
         dvae prior detectors evaluation
         training reading
         flags pictures text

@@ -76,3 +76,17 @@ def test_what_a_code_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ]
     assert 3 == sum("image/png" in data for data in shown)
     assert "[4, 32, 32]" in shown[0]["text/plain"]
+
+
+def test_what_a_layer_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many layers of each kind, the paper's Figure 11, what one code sees, what is computed, what reaches how far."""
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
+    notebook = nbformat.read(NOTEBOOKS / "04_what_a_layer_sees.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(NOTEBOOKS))
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    shown = [output.data for output in outputs if "data" in output]
+    assert "{'row': 47, 'column': 16, 'convolution': 1}" in shown[0]["text/plain"]
+    assert 3 == sum("image/png" in data for data in shown)
+    printed = "".join(output.text for output in outputs if output.output_type == "stream")
+    assert all(kind in printed for kind in ("row", "column", "convolution"))
+    assert "'convolution': " in shown[-1]["text/plain"]

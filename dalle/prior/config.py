@@ -43,3 +43,8 @@ class PriorConfig:
     def side(self) -> int:
         """h."""
         return round(self.codes**0.5)
+
+    @property
+    def block_weights(self) -> int:
+        """Weights in the matrices of all residual blocks, without biases and gains."""
+        return 12 * self.width**2 * self.layers

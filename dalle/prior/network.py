@@ -4,28 +4,39 @@
     text_logits, image_logits = prior(text_tokens, image_codes)   # of each token, given all before it
     loss = weighted(*prior.losses(text_tokens, image_codes))      # an eighth of the text's, seven of the picture's
 
-A first version: every layer attends to all that came before. The paper's row, column and convolutional masks are not
-here yet, nor are its number formats and its sharding, without which 12 billion weights do not train.
-
+Each layer is attention by the plan of its place (`masks`) and an MLP, each a residual block (`resblock`).
 What the paper leaves open is decided so:
-- One learned vector stands before the text ("start of text"); the last position of the text predicts the first code, so
-  there is no start of image. Of the 1,280 tokens all but the last are read, and all are predicted.
-- Padding tokens, one of its own for every position, are read but not predicted: the loss of the text is that of
-  captions.
-- Pre-norm blocks with GELU; text and codes have embeddings and output layers of their own, not tied to each other.
 
-Shapes: B examples, T = 256 positions of text, N = h h codes, L = T + N positions, V words, K codes, D = heads x head
-size.
+| what | here | after |
+|---|---|---|
+| start of text | a learned vector without a position before the text; all see it | Figure 10 |
+| start of image | none, the text's last position predicts the first code | all 1,280 tokens are predicted |
+| padding | read but not predicted: the text's loss is that of captions | App. B.3: its own count |
+| norms | before each branch, and one after the last layer | Child et al. 2019, GPT-2 |
+| activation | GELU, exact, four times as wide | Child et al. 2019, GPT-2 (approximated) |
+| scores | divided by sqrt(head size) | Child et al. 2019, GPT-2 |
+| biases | in every linear map | GPT-2 |
+| dropout | none: less than two epochs | App. B.4: no over-fitting seen |
+| outputs | not tied to embeddings; text and codes apart; none for padding | |
+| initial weights | normal, deviation 0.02, embeddings too; biases 0, gains 1 | GPT-2 |
+| of those that add to the stream | deviation divided by sqrt(2 x layers) | Child et al. 2019, GPT-2 |
+| edges of a convolution | neighbours by flattened offsets (see `masks`) | App. B.1: "similar to the row attention" |
+| number formats | weights, stream and logits 32 bits, branches as autocast says | App. D.3 |
+
+Shapes: B examples, T positions of text, N = h h codes, L = T + N positions, V words, K codes, D = heads x head size.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from dalle.prior.config import PriorConfig
 from dalle.prior.losses import nats
-from dalle.prior.resblock import Resblock
+from dalle.prior.masks import Kind, kinds_of
+from dalle.prior.resblock import Layer
 from dalle.text.padding import is_text, vocab_size_with_padding
 
 
@@ -51,31 +62,38 @@ class Embeddings(nn.Module):
 
 
 class Prior(nn.Module):
-    """p(text, codes): logits of every token, given all before it."""
+    """p(text, codes): logits of every token, given all before it.
 
-    def __init__(self, config: PriorConfig) -> None:
+    Args:
+        config: its sizes.
+        recompute: keep only what enters each residual block, and compute its branch again for the gradient.
+        kinds: of each layer, to compare with other networks; the paper's if not given.
+    """
+
+    def __init__(self, config: PriorConfig, *, recompute: bool = False, kinds: Sequence[Kind] | None = None) -> None:
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        self.blocks = nn.ModuleList(Resblock(config) for _ in range(config.layers))
+        kinds = kinds_of(config.layers) if kinds is None else kinds
+        if len(kinds) != config.layers:
+            raise ValueError(f"{len(kinds)} kinds were given, expected one for each of {config.layers} layers")
+        self.layers = nn.ModuleList(Layer(config, kind, recompute=recompute) for kind in kinds)
         self.norm = nn.LayerNorm(config.width)
         self.to_text = nn.Linear(config.width, config.vocab_size)
         self.to_codes = nn.Linear(config.width, config.image_vocab_size)
         self._begin()
 
     def _begin(self) -> None:
-        """Weights as GPT-2 draws them; what is added to the stream is scaled down by the number of additions."""
+        """Draw the weights; see the table above."""
         for name, value in self.named_parameters():
             if name.endswith(".bias"):
                 nn.init.zeros_(value)
             elif "norm" not in name:
-                nn.init.normal_(value, std=0.02)
-        for block in self.blocks:
-            for name in ("attention.output.weight", "mlp.2.weight"):
-                block.get_parameter(name).data.mul_((2 * self.config.layers) ** -0.5)
+                added = name.endswith(".inner.output.weight")
+                nn.init.normal_(value, std=0.02 * ((2 * self.config.layers) ** -0.5 if added else 1))
 
     def forward(self, text_tokens: Tensor, image_codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the text, [B, T, V], and of the codes, [B, N, K].
+        """Logits of the text, [B, T, V] float32, and of the codes, [B, N, K] float32.
 
         Args:
             text_tokens: [B, T] int64; position i after a text holds V + i.
@@ -85,7 +103,8 @@ class Prior(nn.Module):
             ValueError: if they have other lengths than the network.
         """
         text, codes = self._features(text_tokens, image_codes)
-        return self.to_text(text), self.to_codes(codes)
+        with torch.autocast(text.device.type, enabled=False):
+            return self.to_text(text.float()), self.to_codes(codes.float())
 
     def losses(self, text_tokens: Tensor, image_codes: Tensor) -> tuple[Tensor, Tensor]:
         """Mean nats of a text token and of a code, each over its own number in the batch (App. B.3).
@@ -97,16 +116,39 @@ class Prior(nn.Module):
         of_text = nats(self.to_text, text[in_text], text_tokens[in_text])
         return of_text / in_text.sum().clamp(min=1), nats(self.to_codes, codes, image_codes) / image_codes.numel()
 
-    def _features(self, text_tokens: Tensor, image_codes: Tensor) -> tuple[Tensor, Tensor]:
-        """What the text, [B, T, D], and the codes, [B, N, D], are predicted from."""
+    def embed(self, text_tokens: Tensor, image_codes: Tensor) -> Tensor:
+        """[B, L, D]: what enters the first layer; arguments and errors are those of `forward`."""
         expected = (self.config.text_length, self.config.codes)
         if (text_tokens.shape[1], image_codes.shape[1]) != expected:
             raise ValueError(
                 f"text and codes have {text_tokens.shape[1]} and {image_codes.shape[1]} positions, the network "
                 f"{expected[0]} and {expected[1]}"
             )
-        x = self.embeddings(text_tokens, image_codes)
-        for block in self.blocks:
-            x = block(x)
-        text, codes = self.norm(x).split(expected, dim=1)
+        return self.embeddings(text_tokens, image_codes)
+
+    def transform(self, x: Tensor) -> Tensor:
+        """[B, L, D] through all layers: what each position's next token is predicted from."""
+        for layer in self.layers:
+            x = layer(x)
+        return self.norm(x)
+
+    def _features(self, text_tokens: Tensor, image_codes: Tensor) -> tuple[Tensor, Tensor]:
+        """What the text, [B, T, D], and the codes, [B, N, D], are predicted from."""
+        features = self.transform(self.embed(text_tokens, image_codes))
+        text, codes = features.split((self.config.text_length, self.config.codes), dim=1)
         return text, codes
+
+
+@torch.no_grad()
+def attention_entropy(prior: Prior, text_tokens: Tensor, image_codes: Tensor) -> dict[Kind, float]:
+    """Nats of a code's attention over all that it sees, by the kind of the layer: the mean of layers, heads and codes.
+
+    It takes a forward pass and keeps no probabilities. Arguments and errors are those of `Prior.forward`.
+    """
+    entropies: dict[Kind, list[float]] = {}
+    x = prior.embed(text_tokens, image_codes)
+    for layer in prior.layers:
+        assert isinstance(layer, Layer)
+        entropies.setdefault(layer.kind, []).append(float(layer.attention_entropy(x).mean()))
+        x = layer(x)
+    return {kind: sum(some) / len(some) for kind, some in entropies.items()}

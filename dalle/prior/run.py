@@ -2,96 +2,232 @@
 
 from __future__ import annotations
 
-import json
+import struct
+import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from dalle.prior.files import save
+from dalle.prior.flops import TRAINING, forward_flops
 from dalle.prior.losses import weighted
-from dalle.prior.network import Prior
+from dalle.prior.network import Prior, attention_entropy
 from dalle.prior.options import TrainPriorOptions
+from dalle.prior.watching import Lowest, Validation
 from dalle.reading.batches import Batch
 from dalle.reading.endless import Endless
+from dalle.text.padding import is_text
+from dalle.training.ema import Ema
 from dalle.training.logs import Log, Means
+from dalle.training.plateau import Plateau
+from dalle.training.products import product_flops
 from dalle.training.ranks import Ranks
-from dalle.training.steps import OptimizerStep
+from dalle.training.steps import OptimizerStep, precision_on
 from schemas.commands.stopping import at_once
 from schemas.manifest import WEIGHTS
-from schemas.whole_file import whole_file
+
+_EMA_WARMUP = 9
+"""Updates by which the average is slowed down at first: a short training would end with its fresh weights."""
+_NAMES = ("loss", "text", "image")
 
 
 class PriorRun:
-    """A prior's weights, the optimizer and the examples; see `dalle.training.loop.Run`.
+    """A prior's weights, their average, the optimizer and the examples; see `dalle.training.loop.Run`.
 
     Args:
         options: of the training.
-        ranks: this process, which has to be alone.
+        ranks: the processes that train.
         prior: the network.
-        batches: `text_tokens` [B, T] and `image_codes` [B, N], for ever.
+        batches: this process's share of each batch, `text_tokens` [B, T] and `image_codes` [B, N], for ever.
+        validation: the examples that are held out; None if none are.
         made_for: fingerprints of the vocabulary and the dVAE of the examples.
     """
 
     def __init__(
-        self, options: TrainPriorOptions, ranks: Ranks, prior: Prior, batches: Endless, made_for: Mapping[str, str]
+        self,
+        options: TrainPriorOptions,
+        ranks: Ranks,
+        prior: Prior,
+        batches: Endless,
+        validation: Validation | None,
+        made_for: Mapping[str, str],
     ) -> None:
-        if ranks.count > 1:
-            raise ValueError(
-                f"{ranks.count} processes were started, and a prior trains in one so far; leave torchrun out"
-            )
         self.batches, self.prior = batches, prior.to(ranks.device)
-        self._options, self._ranks, self._made_for = options, ranks, made_for
+        self._options, self._ranks, self._validation, self._made_for = options, ranks, validation, made_for
+        objective = _Objective(self.prior)
+        self._parallel = DistributedDataParallel(objective) if ranks.count > 1 else objective
         self._optimizer = OptimizerStep(self.prior, options.optimizer, ranks.device)
-        self._means = Means(("loss", "text", "image"))
+        self.ema = Ema(self.prior, options.ema_decay, warmup=_EMA_WARMUP)
+        self.plateau, self.lowest = Plateau(options.plateau), Lowest()
+        self._means, self._window = Means((*_NAMES, "grad_norm")), Means(("loss",))
+        self._rate = 0.0
+        self._since, self._taken = time.monotonic(), 0
+        self._evaluation: tuple[int, dict[str, float]] | None = None
+        self._product = product_flops(ranks.device, precision_on(ranks.device, options.optimizer.precision))
 
     def step(self, batch: Batch, step: int) -> None:
-        """One step on a batch."""
+        """One step from this process's share of a batch."""
         with at_once():
-            text_tokens, image_codes = (batch[name].to(self._ranks.device) for name in ("text_tokens", "image_codes"))
-            with self._optimizer.autocast():
-                text, image = self.prior.losses(text_tokens, image_codes)
-            loss = weighted(text, image)
-            self._optimizer.backward(loss)
-        self._optimizer(step)
-        self._means.add(torch.stack([loss, text, image]))
+            self._halve_by_validation(step)
+            losses = self._backward(batch)
+        self._rate = self._optimizer(step, self.plateau.factor)
+        self._taken += self._options.loop.batch_size
+        if (step + 1) % self._options.ema_every == 0:
+            self.ema.update((step + 1) // self._options.ema_every)
+        self._means.add(torch.cat([losses, self._optimizer.grad_norm.detach().cpu()[None].double()]))
+        self._halve_by_training(losses[:1], step + 1)
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """Gradients of this process's share; gives loss, text and image, whose means over processes are the batch's."""
+        text_tokens, image_codes = (batch[name].to(self._ranks.device) for name in ("text_tokens", "image_codes"))
+        in_text = is_text(text_tokens, self.prior.config.vocab_size).sum(1)
+        of_text = max(1, self._ranks.total(int(in_text.sum()))) / self._ranks.count
+        losses = torch.zeros(3, dtype=torch.float64)
+        portions = range(0, len(text_tokens), self._options.micro_batch_size)
+        for first in portions:
+            part = slice(first, first + self._options.micro_batch_size)
+            with self._gathering(last=first == portions[-1]), self._optimizer.autocast():
+                text, image = self._parallel(text_tokens[part], image_codes[part])
+                text = text * (in_text[part].sum() / of_text)
+                image = image * (len(text_tokens[part]) / len(text_tokens))
+                loss = weighted(text, image)
+            with self._gathering(last=first == portions[-1]):
+                self._optimizer.backward(loss)
+            losses += torch.stack([loss, text, image]).detach().double().cpu()
+        return losses
+
+    def _gathering(self, *, last: bool) -> AbstractContextManager[None]:
+        """Gradients are averaged over the processes once a step, with the last portion's."""
+        if isinstance(self._parallel, DistributedDataParallel) and not last:
+            return self._parallel.no_sync()
+        return nullcontext()
+
+    @property
+    def _halves(self) -> str:
+        """Which loss the learning rate follows: that of `training` or `validation`, or of neither."""
+        return "" if self._options.optimizer.decay_steps else self._options.plateau.plateau_on
+
+    def _halve_by_training(self, loss: Tensor, done: int) -> None:
+        if self._halves != "training":
+            return
+        self._window.add(loss)
+        if done % self._options.plateau.plateau_window == 0:
+            mean = self._window.take(self._ranks)["loss"]
+            if done > self._options.optimizer.warmup_steps:
+                self.plateau.add(mean)
+
+    def _halve_by_validation(self, done: int) -> None:
+        """After an evaluation, which the first process alone makes."""
+        every = self._options.loop.eval_every
+        if self._halves != "validation" or not done or done % every or done <= self._options.optimizer.warmup_steps:
+            return
+        loss = self._evaluated(done)["validation_loss"] if self._ranks.first else 0.0
+        sent = self._ranks.from_first(struct.pack("<d", loss))
+        assert sent is not None
+        self.plateau.add(struct.unpack("<d", sent)[0])
+
+    def _evaluated(self, done: int) -> dict[str, float]:
+        """Losses of the held-out examples after so many steps, by the averaged weights."""
+        if self._evaluation is None or self._evaluation[0] != done:
+            assert self._validation is not None
+            with self.ema.in_place(), self._optimizer.autocast():
+                losses = self._validation.losses(self.prior, self._ranks.device)
+            figures = {"loss": losses.loss, "text": losses.text, "image": losses.image}
+            self._evaluation = done, {f"validation_{name}": value for name, value in figures.items()}
+            self.lowest.add(losses.loss, done)
+        return self._evaluation[1]
 
     def figures(self, step: int) -> dict[str, float]:
-        """Loss and its parts in nats a token, and the learning rate."""
-        return self._means.take(self._ranks) | {"learning_rate": self._options.optimizer.schedule()(step - 1)}
+        """Loss and its parts in nats a token, the norm of the gradients before clipping, and the learning rate."""
+        return self._means.take(self._ranks) | {"learning_rate": self._rate, **self._speed()}
+
+    def _speed(self) -> dict[str, float]:
+        """Tokens a second since the last figures, and which share of the machines' own matrix products that is."""
+        now, config = time.monotonic(), self.prior.config
+        examples = self._taken / (now - self._since)
+        self._since, self._taken = now, 0
+        flops = TRAINING * forward_flops(config) * examples
+        return {
+            "tokens_per_second": (config.text_length + config.codes) * examples,
+            "share_of_product": flops / (self._product * self._ranks.count),
+        }
 
     def summary(self, figures: Mapping[str, float]) -> str:
-        """Loss and its parts."""
-        loss, text, image = (f"{figures[name]:.3f}" for name in ("loss", "text", "image"))
-        return f"loss {loss}, text {text}, codes {image}, {figures['samples_per_second']:,.1f} examples/s"
+        """Loss and its parts, speed, learning rate."""
+        loss, text, image = (f"{figures[name]:.3f}" for name in _NAMES)
+        return (
+            f"loss {loss}, text {text}, codes {image}, gradient {figures['grad_norm']:.2f}, "
+            f"rate {figures['learning_rate']:.2g}, {figures['tokens_per_second']:,.0f} tokens/s "
+            f"({100 * figures['share_of_product']:.0f} % of this machine's products)"
+        )
 
-    def watch(self, batch: Batch, step: int, log: Log) -> None:
-        """Nothing so far."""
+    def watch(self, step: int, log: Log) -> None:
+        """The loss of the held-out examples, beside that of simple models, and how far each kind of layer looks."""
+        if self._validation is None:
+            return
+        with at_once():
+            figures, simple = self._evaluated(step), self._validation.baselines
+            entropies = attention_entropy(self.prior, *self._validation.some(self._ranks.device))
+        log.figures(step, figures | {f"attention_entropy_{kind}": value for kind, value in entropies.items()})
+        text, image = figures["validation_text"], figures["validation_image"]
+        print(
+            f"  held out: loss {figures['validation_loss']:.3f}, text {text:.3f} (unigrams {simple.text[0]:.3f}, "
+            f"bigrams {simple.text[1]:.3f}), codes {image:.3f} (unigrams {simple.image[0]:.3f}, "
+            f"bigrams {simple.image[1]:.3f})"
+        )
+        if self.lowest.overfits:
+            print(
+                f"  over-fitting: the loss of the held-out examples was {self.lowest.loss:.3f} after step "
+                f"{self.lowest.step:,} and has risen since; more examples, fewer --steps or more --weight_decay help"
+            )
 
     def save(self, folder: Path) -> Path:
-        """The weights, with the sizes and what they are made for as JSON in the file's metadata."""
-        path = folder / WEIGHTS
-        model = {"config": asdict(self.prior.config), **self._made_for}  # one entry: several come in any order
-        with whole_file(path) as unfinished:
-            unfinished.write_bytes(safetensors.torch.save(self.prior.state_dict(), {"model": json.dumps(model)}))
-        return path
+        """The averaged weights, with the sizes and what they are made for."""
+        with self.ema.in_place():
+            save(self.prior, folder / WEIGHTS, self._made_for)
+        return folder / WEIGHTS
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes with a step."""
         return {
             "weights": self.prior.state_dict(),
+            "ema": self.ema.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "means": self._means.state_dict(),
+            **self.tallies(),
         }
 
     def tallies(self) -> dict[str, Any]:
-        """What is added up for the log."""
-        return {"means": self._means.copy()}
+        """What is added up, for the log and for the learning rate."""
+        return {
+            "means": self._means.copy(),
+            "window": self._window.copy(),
+            "plateau": self.plateau.state_dict(),
+            "lowest": self.lowest.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self.prior.load_state_dict(state["weights"])
+        self.ema.load_state_dict(state["ema"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._means.load_state_dict(state["means"])
+        self._window.load_state_dict(state["window"])
+        self.plateau.load_state_dict(state["plateau"])
+        self.lowest.load_state_dict(state["lowest"])
+
+
+class _Objective(nn.Module):
+    """The two losses as a forward pass, which is what processes share their gradients of."""
+
+    def __init__(self, prior: Prior) -> None:
+        super().__init__()
+        self.prior = prior
+
+    def forward(self, text_tokens: Tensor, image_codes: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Prior.losses`."""
+        return self.prior.losses(text_tokens, image_codes)

@@ -1,0 +1,223 @@
+"""The training of a prior: what it learns from, what it leaves, how it goes on, what it says and refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import safetensors
+import safetensors.torch
+
+from dalle import train_prior
+from dalle.prior import Prior, PriorConfig
+from dalle.training.logs import read_log
+from tests.conftest import ROOT
+from tests.examples import CODES, WORDS, example_rows, with_codes, write_dataset
+
+
+def flags(folder: str, out: Path, *more: object) -> list[str]:
+    sizes = ("--device", "cpu", "--heads", 1, "--head_size", 8, "--steps", 10, "--log_every", 5)
+    return [str(flag) for flag in ("tiny", "--input_folder", folder, "--output_folder", out, *sizes, *more)]
+
+
+def test_a_training_says_that_its_loss_falls(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A log of loss and parts, weights that name what they are for, the same again when begun anew."""
+    folder = write_dataset(tmp_path / "examples", (9, 4))
+    command = flags(folder, tmp_path / "prior", "--learning_rate", 0.02, "--warmup_steps", 0)
+    weights = tmp_path / "prior/model.safetensors"
+    contents = []
+    for _ in range(2):
+        assert 0 == train_prior.main([*command, "--incremental_mode", "overwrite"])
+        printed = capsys.readouterr().out
+        assert "10 examples: 2 batches of 4, 2 left over" in printed
+        assert "held out: 3 examples; no picture of them is trained on" in printed
+        assert "the loss fell from" in printed
+        lines = read_log(tmp_path / "prior")
+        assert [5, 10] == [line["step"] for line in lines]
+        assert lines[1]["loss"] < lines[0]["loss"]
+        assert lines[1]["text"] / 8 + 7 / 8 * lines[1]["image"] == pytest.approx(lines[1]["loss"], rel=1e-4)
+        contents.append(weights.read_bytes())
+    assert contents[0] == contents[1]
+    with safetensors.safe_open(weights, "pt") as file:
+        model = json.loads(file.metadata()["model"])
+    assert (WORDS.fingerprint, "d" * 64) == (model["vocabulary"], model["dvae"])
+    again = Prior(PriorConfig(**model["config"]))
+    again.load_state_dict(safetensors.torch.load_file(weights))
+    assert (512, 16) == (again.config.image_vocab_size, again.config.codes)
+
+
+def test_it_goes_on_as_if_there_had_been_no_interruption(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """From a checkpoint in the middle of an epoch; what is finished stays as it is."""
+    folder = write_dataset(tmp_path / "examples", (9, 4))
+    more = ("--learning_rate", 0.02, "--warmup_steps", 0, "--save_every", 4, "--log_every", 2)
+    assert 0 == train_prior.main(flags(folder, tmp_path / "whole", *more))
+    for steps in (5, 8, 10):
+        assert train_prior.main(flags(folder, tmp_path / "prior", *more, "--steps", steps)) in (0, 1)
+    assert "goes on from" in capsys.readouterr().out
+    whole, resumed = (tmp_path / name / "model.safetensors" for name in ("whole", "prior"))
+    assert whole.read_bytes() == resumed.read_bytes()
+    assert 0 == train_prior.main(flags(folder, tmp_path / "prior", *more))
+    assert "is finished already, nothing to do" in capsys.readouterr().out
+
+
+def test_a_loss_that_does_not_fall_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Exit code 1 and one sentence."""
+    folder = write_dataset(tmp_path / "examples", (9, 4))
+    assert 1 == train_prior.main(flags(folder, tmp_path / "prior", "--learning_rate", 30, "--warmup_steps", 100))
+    message = capsys.readouterr().err
+    assert 1 == len(message.splitlines())
+    assert "the loss did not fall: " in message
+    assert 1 == train_prior.main(flags(folder, tmp_path / "prior", "--learning_rate", 30, "--warmup_steps", 100))
+
+
+@pytest.mark.parametrize(
+    ("lineage", "more", "message"),
+    [
+        ([], (), "was never cleaned of near-duplicates"),
+        (None, ("--batch_size", 99), "has 10 examples, expected at least the 99 of one batch"),
+        (None, ("--heads", 0), "--heads 0: expected 1 or more"),
+        (None, ("--device", "abacus"), "--device abacus: no training computes there"),
+        (None, ("--input_folder", "nowhere"), "has no manifest.json, so it is not a finished dataset"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture, lineage: list | None, more: tuple, message: str
+) -> None:
+    """Exit code 2, one sentence, nothing left behind."""
+    folder = write_dataset(tmp_path / "examples", (9, 4), **({} if lineage is None else {"lineage": lineage}))
+    try:
+        code: object = train_prior.main(flags(folder, tmp_path / "prior", *more))
+    except SystemExit as exit_:
+        code = exit_.code
+    assert 2 == code
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "prior").exists()
+    if lineage == []:
+        assert 0 == train_prior.main(
+            flags(folder, tmp_path / "prior", "--allow_undeduplicated", "--learning_rate", 0.02, "--warmup_steps", 0)
+        )
+
+
+def test_another_trainings_checkpoints_are_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Such as a dVAE's, whose folder was named by mistake, or the examples themselves; told to overwrite or not."""
+    folder = write_dataset(tmp_path / "examples", (9, 4))
+    (tmp_path / "dvae").mkdir()
+    path = tmp_path / "dvae/_recipe.json"
+    path.write_text(json.dumps({"job": "train_dvae", "inputs": [], "options": {}}))
+    for out, job in ((tmp_path / "dvae", "train_dvae"), (Path(folder), "made up")):
+        for more in ((), ("--incremental_mode", "overwrite")):
+            assert 2 == train_prior.main(flags(folder, out, *more))
+            assert f"{out}: was made by the job {job}; give another --output_folder" in capsys.readouterr().err
+    assert path.exists()
+
+
+def test_no_arguments_take_the_sample(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said with what it stands for; where the sample is not there, what makes it is named."""
+    monkeypatch.chdir(tmp_path)
+    assert 2 == train_prior.main([])
+    assert "data/sample/examples: no folder given, and the sample's is not there" in capsys.readouterr().err
+    write_dataset(tmp_path / "data/sample/examples", (9, 4))
+    assert 0 == train_prior.main([])
+    printed = capsys.readouterr().out
+    assert "no arguments given: tiny --input_folder data/sample/examples --output_folder data/sample/prior" in printed
+    assert (tmp_path / "data/sample/prior/log.jsonl").exists()
+
+
+@pytest.mark.parametrize("how", ["plateaus of the training", "plateaus of the validation", "no examples held out"])
+def test_it_goes_on_in_all_its_parts(how: str, tmp_path: Path) -> None:
+    """Averages, plateaus, evaluations, tokens drawn anew, micro-batches: the same bits, with other workers too."""
+    folder = write_dataset(tmp_path / "examples", (19, 14))
+    more = ["--save_every", 1, "--log_every", 2, "--eval_every", 3, "--micro_batch_size", 3, "--ema_every", 2]
+    more += ["--bpe_dropout", 0.5, "--decay_steps", 0, "--warmup_steps", 2, "--plateau_window", 2]
+    more += ["--plateau_patience", 1, "--plateau_min_delta", 0.5, "--text_length", 20]
+    more += {"plateaus of the training": [], "plateaus of the validation": ["--plateau_on", "validation"]}.get(
+        how, ["--validation_share", 0]
+    )
+    assert 0 == train_prior.main(flags(folder, tmp_path / "whole", *more))
+    for steps in (1, 3, 4, 8, 10):
+        train_prior.main(flags(folder, tmp_path / "prior", *more, "--steps", steps, "--workers", steps % 2))
+    whole, resumed = (tmp_path / name / "model.safetensors" for name in ("whole", "prior"))
+    assert whole.read_bytes() == resumed.read_bytes()
+    rates = [line["learning_rate"] for line in read_log(tmp_path / "whole") if "learning_rate" in line]
+    assert rates[-1] <= rates[1] / 2, "the loss does not fall by a half, so the rate is halved"
+    assert 1e-12 > min(abs(rates[-1] - 3e-3 / 2**n) for n in range(6))
+
+
+@pytest.mark.parametrize("micro", [1, 3, 8])
+def test_a_batch_may_come_in_parts(micro: int, tmp_path: Path) -> None:
+    """Losses are means over the whole batch, however many tokens a part has; so they do not depend on the parts."""
+    folder = write_dataset(tmp_path / "examples", (30, 14))
+    more = ("--batch_size", 8, "--precision", "float32", "--log_every", 1, "--steps", 3, "--bpe_dropout", 0)
+    for name, size in (("parts", micro), ("whole", 8)):
+        assert 0 == train_prior.main(flags(folder, tmp_path / name, *more, "--micro_batch_size", size))
+    parts, whole = (read_log(tmp_path / name) for name in ("parts", "whole"))
+    for name in ("loss", "text", "image", "grad_norm"):
+        assert [line[name] for line in parts] == pytest.approx([line[name] for line in whole], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """torchrun with two gloo processes and the same batches: the same examples held out, the same losses but for rounding."""
+    folder = write_dataset(tmp_path / "examples", (19, 14))
+    more = ("--precision", "float32", "--micro_batch_size", 1, "--log_every", 2, "--eval_every", 4, "--steps", 6)
+    more += ("--decay_steps", 0, "--plateau_on", "validation", "--warmup_steps", 1, "--plateau_min_delta", 0.9)
+    more += ("--plateau_patience", 1, "--workers", 1)
+    command = [*(sys.executable, "-m", "torch.distributed.run"), *("--nproc_per_node", "2", "--rdzv_backend", "c10d")]
+    command += ["--rdzv_endpoint", "localhost:0", "-m", "dalle.train_prior", *flags(folder, tmp_path / "two", *more)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stderr
+    assert 0 == train_prior.main(flags(folder, tmp_path / "one", *more))
+    two, one = read_log(tmp_path / "two"), read_log(tmp_path / "one")
+    assert 4 == len(one)
+    for line, expected in zip(two, one, strict=True):
+        named = [
+            name
+            for name in line
+            if name in ("step", "loss", "text", "image", "grad_norm", "learning_rate") or "val" in name
+        ]
+        assert len(named) >= 4
+        assert [expected[name] for name in named] == pytest.approx([line[name] for name in named], rel=2e-3)
+
+
+def test_overfitting_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Where pictures are noise, and so can be learnt by heart only; beside it what simple models reach."""
+
+    def noise(shard: int, count: int) -> pa.Table:
+        codes = np.random.default_rng(shard).integers(0, 512, (count, 1, CODES))
+        return with_codes(example_rows(shard, count), codes.tolist())
+
+    folder = write_dataset(tmp_path / "examples", (60, 60, 60), rows=noise)
+    more = ("--steps", 120, "--log_every", 40, "--eval_every", 10, "--learning_rate", 0.01, "--bpe_dropout", 0)
+    assert 0 == train_prior.main(flags(folder, tmp_path / "prior", *more, "--text_length", 16, "--head_size", 32))
+    printed = capsys.readouterr().out
+    assert "held out: 45 examples" in printed
+    assert 12 == printed.count("held out: loss ")
+    assert "over-fitting: the loss of the held-out examples was" in printed
+
+
+def test_what_it_was_begun_with_stays(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Other examples, another vocabulary, dVAE, grid, size or share held out: one sentence, and nothing is changed."""
+    folder, other = write_dataset(tmp_path / "examples", (19, 14)), write_dataset(tmp_path / "other", (14, 19))
+    dvae = write_dataset(tmp_path / "dvae", (19, 14), dvae="e" * 64)
+    assert 0 == train_prior.main(flags(folder, tmp_path / "prior"))
+    weights = (tmp_path / "prior/model.safetensors").read_bytes()
+    for examples, more, message in (
+        (other, (), "was made from examples"),
+        (dvae, (), "and dvae (dddddddddddd), now"),
+        (folder, ("--heads", 2), "was begun with a network of"),
+        (folder, ("--text_length", 30), "was begun with a network of"),
+        (folder, ("--validation_share", 0.3), "was begun with a validation share of 0.0024, now it is 0.3"),
+        (folder, ("--seed", 3), "was begun with the seed 0, now it is 3"),
+    ):
+        assert 2 == train_prior.main(flags(examples, tmp_path / "prior", *more, "--steps", 20))
+        message_of = capsys.readouterr().err
+        assert message in message_of
+        assert 1 == len(message_of.splitlines())
+    assert weights == (tmp_path / "prior/model.safetensors").read_bytes()
