@@ -72,8 +72,8 @@ class PriorRun:
 
     def step(self, batch: Batch, step: int) -> None:
         """One step from this process's share of a batch."""
+        self._halve_by_validation(step)
         with at_once():
-            self._halve_by_validation(step)
             losses = self._backward(batch)
         self._rate = self._optimizer(step, self.plateau.factor)
         self._taken += self._options.loop.batch_size
@@ -127,7 +127,8 @@ class PriorRun:
         if self._halves != "validation" or not done or done % every or done <= self._options.optimizer.warmup_steps:
             return
         loss = self._evaluated(done)["validation_loss"] if self._ranks.first else 0.0
-        sent = self._ranks.from_first(struct.pack("<d", loss))
+        with at_once():
+            sent = self._ranks.from_first(struct.pack("<d", loss))
         assert sent is not None
         self.plateau.add(struct.unpack("<d", sent)[0])
 
@@ -135,7 +136,7 @@ class PriorRun:
         """Losses of the held-out examples after so many steps, by the averaged weights."""
         if self._evaluation is None or self._evaluation[0] != done:
             assert self._validation is not None
-            with self.ema.in_place(), self._optimizer.autocast():
+            with self.ema.in_place(), at_once(), self._optimizer.autocast():
                 losses = self._validation.losses(self.prior, self._ranks.device)
             figures = {"loss": losses.loss, "text": losses.text, "image": losses.image}
             self._evaluation = done, {f"validation_{name}": value for name, value in figures.items()}
@@ -170,8 +171,9 @@ class PriorRun:
         """The loss of the held-out examples, beside that of simple models, and how far each kind of layer looks."""
         if self._validation is None:
             return
+        figures = self._evaluated(step)
         with at_once():
-            figures, simple = self._evaluated(step), self._validation.baselines
+            simple = self._validation.baselines
             entropies = attention_entropy(self.prior, *self._validation.some(self._ranks.device))
         log.figures(step, figures | {f"attention_entropy_{kind}": value for kind, value in entropies.items()})
         text, image = figures["validation_text"], figures["validation_image"]

@@ -42,10 +42,30 @@ class Ema:
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """The network with the averaged weights inside the block, with its own after it."""
-        own = {name: value.clone() for name, value in self._network.state_dict().items()}
-        self._network.load_state_dict(self._average)
+        """The network with the averaged weights inside the block, with its own after it.
+
+        They change places one by one: a second copy of all weights would be the peak of a training's memory. A signal
+        must not raise while they do, so `schemas.commands.stopping.at_once` belongs into the block, not around it.
+        """
+        kept = self._exchange({})
         try:
             yield
         finally:
-            self._network.load_state_dict(own)
+            self._exchange(kept)
+
+    @torch.no_grad()
+    def _exchange(self, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights and averages change places; gives copies of what is not in single precision, or puts them back."""
+        others = {}
+        for name, value in self._network.state_dict().items():
+            average = self._average[name]
+            if name in kept:
+                value.copy_(kept[name])
+            elif value.dtype == average.dtype:
+                own = value.clone()
+                value.copy_(average)
+                average.copy_(own)
+            else:
+                others[name] = value.clone()
+                value.copy_(average)
+        return others

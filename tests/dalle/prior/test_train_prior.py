@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ import pyarrow as pa
 import pytest
 import safetensors
 import safetensors.torch
+import torch
 
 from dalle import train_prior
 from dalle.prior import Prior, PriorConfig
+from dalle.prior.watching import Losses, Validation
 from dalle.training.logs import read_log
 from tests.conftest import ROOT
 from tests.examples import CODES, WORDS, example_rows, with_codes, write_dataset
@@ -148,6 +151,34 @@ def test_it_goes_on_in_all_its_parts(how: str, tmp_path: Path) -> None:
     rates = [line["learning_rate"] for line in read_log(tmp_path / "whole") if "learning_rate" in line]
     assert rates[-1] <= rates[1] / 2, "the loss does not fall by a half, so the rate is halved"
     assert 1e-12 > min(abs(rates[-1] - 3e-3 / 2**n) for n in range(6))
+
+
+@pytest.mark.parametrize("plateau_on", ["training", "validation"])
+def test_stopped_in_an_evaluation(plateau_on: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights are its own again, not the average; the evaluation is made up for, and all comes to the same."""
+    folder = write_dataset(tmp_path / "examples", (19, 14))
+    more = ("--log_every", 2, "--eval_every", 2, "--save_every", 100, "--decay_steps", 0, "--warmup_steps", 2)
+    more += ("--plateau_on", plateau_on, "--plateau_min_delta", 0.9, "--plateau_patience", 1, "--ema_decay", 0.5)
+    assert 0 == train_prior.main(flags(folder, tmp_path / "whole", *more))
+    evaluate, asked = Validation.losses, list[signal.Signals]()
+
+    def stop(self: Validation, prior: Prior, device: torch.device) -> Losses:
+        losses = evaluate(self, prior, device)
+        if len(asked) < 3:
+            asked.append(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+        return losses
+
+    monkeypatch.setattr(Validation, "losses", stop)
+    for _ in range(3):
+        assert 143 == train_prior.main(flags(folder, tmp_path / "stopped", *more))
+    assert 0 == train_prior.main(flags(folder, tmp_path / "stopped", *more))
+    whole, stopped = (tmp_path / name / "model.safetensors" for name in ("whole", "stopped"))
+    assert whole.read_bytes() == stopped.read_bytes()
+    names = ("step", "loss", "learning_rate", "validation_loss", "attention_entropy_row")
+    logs = [[[line.get(name) for name in names] for line in read_log(each.parent)] for each in (whole, stopped)]
+    assert logs[0] == logs[1]
+    assert 5 == sum(line[3] is not None for line in logs[0])
 
 
 @pytest.mark.parametrize("micro", [1, 3, 8])

@@ -49,3 +49,22 @@ def test_it_goes_on_from_its_state() -> None:
     for each in (ema, again):
         each.update(2)
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in ema.state_dict().items())
+
+
+def test_in_place_and_back_again() -> None:
+    """Of whole numbers too, and when the block fails: the network, and the average, are what they were, bit for bit."""
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    ema = Ema(network, 0.5)
+    for step in range(3):
+        network(torch.randn(5, 3))
+        with torch.no_grad():
+            network[0].weight.add_(torch.randn(4, 3))
+        ema.update(step + 1)
+    own, average = ({k: v.clone() for k, v in each.items()} for each in (network.state_dict(), ema.state_dict()))
+    with pytest.raises(ValueError, match="in the block"), ema.in_place():
+        for name, value in network.state_dict().items():
+            assert torch.equal(average[name].to(value.dtype), value)
+        raise ValueError("in the block")
+    for before, after in ((own, network.state_dict()), (average, ema.state_dict())):
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[name], after[name]) for name in before)
