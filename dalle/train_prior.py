@@ -54,7 +54,7 @@ from schemas import sample
 from schemas.exit_codes import FAILED, OK
 from schemas.options import options_json
 
-SAMPLE = Sample(dataset=sample.EXAMPLES, model=sample.PRIOR)
+SAMPLE = Sample(dataset=sample.EXAMPLES, model=sample.PRIOR, vocabulary=sample.VOCABULARY)
 
 
 def train_prior(options: TrainPriorOptions) -> int:

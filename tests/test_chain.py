@@ -73,7 +73,8 @@ def test_from_a_list_to_a_loss_that_falls(place: Path, capsys: pytest.CaptureFix
     run("encode", "--input_folder", "clean", "--output_folder", "examples", "--device", "cpu", *made_with)
     run("audit", "examples", "--input_folder", "clean", "--sample", 4, *made_with)
     capsys.readouterr()
-    run("train_prior", "tiny", "--input_folder", "examples", "--device", "cpu", "--steps", 20, "--log_every", 10)
+    prior = ["--vocabulary", "vocab", "--device", "cpu", "--steps", 20, "--log_every", 10]
+    run("train_prior", "tiny", "--input_folder", "examples", *prior)
 
     assert "the loss fell from" in capsys.readouterr().out
     lines = [json.loads(line) for line in Path("prior/log.jsonl").read_text().splitlines()]

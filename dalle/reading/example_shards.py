@@ -60,7 +60,10 @@ class ExampleShards:
         options = manifest["options"]
         _check_made_for(folder, options, {"vocabulary": vocabulary, "dvae": dvae})
         if dropout and (tokenizer is None or tokenizer.fingerprint != options["vocabulary"]):
-            raise ValueError(f"{folder}: dropout needs the tokenizer of its vocabulary, {options['vocabulary'][:12]}")
+            raise ValueError(
+                f"{folder}: dropout needs the tokenizer of its vocabulary, {options['vocabulary'][:12]}; name it "
+                "(--vocabulary), or take the dataset's tokens as they are (--bpe_dropout 0)"
+            )
         if not 0 <= dropout <= 1:
             raise ValueError(f"dropout is {dropout}, expected 0 to 1")
         self.fingerprint, self.lineage = fingerprint(manifest), lineage_from(manifest)

@@ -15,7 +15,7 @@ from schemas.commands.ending import CommandWords, conclude
 from schemas.commands.printing import coloured
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, read_manifest
-from schemas.sample import sample_folder
+from schemas.sample import is_there, sample_folder
 
 OptionsT = TypeVar("OptionsT")
 
@@ -53,6 +53,8 @@ class Sample:
     """A folder of the sample that the pipelines left."""
     model: str
     """Where the model goes."""
+    vocabulary: str | None = None
+    """Folder of the vocabulary that the dataset was made with, if it is there; --vocabulary names it."""
 
     def flags(self) -> list[str]:
         """Those that stand for none; the training begins anew if the dataset has changed since.
@@ -62,6 +64,8 @@ class Sample:
         """
         dataset = sample_folder(self.dataset)
         flags = ["tiny", "--input_folder", dataset, "--output_folder", self.model]
+        if self.vocabulary is not None and is_there(self.vocabulary):
+            flags += ["--vocabulary", self.vocabulary]
         stale = is_stale(Path(self.model), fingerprint(read_manifest(Folder(dataset))))
         return [*flags, "--incremental_mode", "overwrite"] if stale else flags
 
