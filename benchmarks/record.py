@@ -34,7 +34,10 @@ def record(name: str, figures: dict[str, Any], distributions: Sequence[str]) -> 
     dirty = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=False)
     result = {
         "benchmark": name,
-        "command": " ".join([Path(sys.executable).name, *sys.orig_argv[1:]]),
+        # places of this machine by their last name alone
+        "command": " ".join(
+            Path(word).name if Path(word).is_absolute() else word for word in [sys.executable, *sys.orig_argv[1:]]
+        ),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": commit.stdout.strip() + (" with changes" if dirty.stdout.strip() else ""),
         "hardware": {"processor": _processor(), "cores": os.cpu_count(), "memory": _memory()},

@@ -21,6 +21,13 @@ def code(path: Path) -> list[str]:
     return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
+def run(name: str) -> list[nbformat.NotebookNode]:
+    """What its cells put out, one after the other."""
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(NOTEBOOKS))
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_is_short(path: Path) -> None:
     """Less than 60 lines, and nothing defined that would be worth a test."""
@@ -32,9 +39,7 @@ def test_a_notebook_is_short(path: Path) -> None:
 def test_look_at_the_data(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the sample's pairs: a table of fates that add up, four plots."""
     monkeypatch.setenv("PAIRS", str(sample / "data/sample/pairs"))
-    notebook = nbformat.read(NOTEBOOKS / "01_look_at_the_data.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(NOTEBOOKS))
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    outputs = run("01_look_at_the_data")
     shown = [output.data for output in outputs if "data" in output]
     assert "success" in shown[0]["text/html"]
     assert 4 == sum("image/png" in data for data in shown)
@@ -50,9 +55,7 @@ def test_near_duplicates(sample: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PAIRS", str(place / "pairs"))
     monkeypatch.setenv("REFERENCES", f"validation={place / 'validation'}")
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
-    notebook = nbformat.read(NOTEBOOKS / "02_near_duplicates.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(NOTEBOOKS))
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    outputs = run("02_near_duplicates")
     shown = [output.data for output in outputs if "data" in output]
     assert "validation-0" in shown[0]["text/html"]
     assert 4 <= sum("image/png" in data for data in shown) <= 6
@@ -65,15 +68,7 @@ def test_what_a_code_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     dvae.save(dvae.DVAE(size), tmp_path / "dvae.safetensors")
     monkeypatch.setenv("DVAE", str(tmp_path / "dvae.safetensors"))
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
-    notebook = nbformat.read(NOTEBOOKS / "03_what_a_code_sees.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(NOTEBOOKS))
-    shown = [
-        output.data
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if "data" in output
-    ]
+    shown = [output.data for output in run("03_what_a_code_sees") if "data" in output]
     assert 3 == sum("image/png" in data for data in shown)
     assert "[4, 32, 32]" in shown[0]["text/plain"]
 
@@ -81,9 +76,7 @@ def test_what_a_code_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_a_layer_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     """How many layers of each kind, the paper's Figure 11, what one code sees, what is computed, what reaches how far."""
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
-    notebook = nbformat.read(NOTEBOOKS / "04_what_a_layer_sees.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(NOTEBOOKS))
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    outputs = run("04_what_a_layer_sees")
     shown = [output.data for output in outputs if "data" in output]
     assert "{'row': 47, 'column': 16, 'convolution': 1}" in shown[0]["text/plain"]
     assert 3 == sum("image/png" in data for data in shown)

@@ -6,10 +6,9 @@ and no numbers.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import functools
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +19,7 @@ from dalle.prior.config import PriorConfig
 from dalle.prior.losses import VECTORS
 from dalle.prior.masks import Kind, kinds_of
 from dalle.prior.network import Prior
+from dalle.training.one_thread import one_thread
 
 SINGLE = 4
 """Bytes of a number in single precision."""
@@ -44,6 +44,7 @@ class Weights:
         return self.matrices + self.gains_and_biases + self.embeddings + self.logits
 
 
+@functools.lru_cache(maxsize=8)
 def weights_of(config: PriorConfig) -> Weights:
     """Counted on the meta device."""
     with torch.device("meta"):
@@ -134,7 +135,7 @@ def _kept(config: PriorConfig, kinds: tuple[Kind, ...], examples: int, dtype: to
         return value
 
     one = dataclasses.replace(config, layers=1)
-    with _one_thread(), FakeTensorMode(allow_non_fake_inputs=True):
+    with one_thread(), FakeTensorMode(allow_non_fake_inputs=True):  # tensors without numbers are for one thread only
         prior = Prior(one, recompute=recompute, kinds=kinds or None)
         tokens = (torch.zeros(examples, n, dtype=torch.int64) for n in (config.text_length, config.codes))
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value), torch.autocast("cpu", dtype):
@@ -144,14 +145,3 @@ def _kept(config: PriorConfig, kinds: tuple[Kind, ...], examples: int, dtype: to
             prior.norm(x).sum()
         own = {id(value) for value in prior.parameters()}
         return sum(value.nbytes for value in held.values() if id(value) not in own)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Tensors without numbers are for one thread only."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -11,8 +11,8 @@ import torch
 
 from dalle.dvae.image_encoders import load_encoder
 from dalle.text import tokenizer
+from dalle.training.one_thread import one_thread
 from pipelines.auditing.encode_again import compare, contact_sheet, draw_sample
-from pipelines.running.one_thread import one_thread
 from pipelines.stages.encode_images import crops_of, encode_views
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, made_from, read_manifest

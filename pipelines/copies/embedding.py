@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from dalle.detectors import Embedder, load_detector
+from dalle.training.one_thread import one_thread
 from pipelines.copies.references import Reference
 from pipelines.copies.stored_vectors import TABLE, StoredVectors
 from pipelines.running.do_unit import Done, Note
-from pipelines.running.one_thread import one_thread
 from pipelines.running.unit import Unit
 from pipelines.stages.embed import embed
 from pipelines.vectors.duplicates import ReferenceSet

@@ -9,7 +9,7 @@ import torch
 
 from dalle.dvae.image_encoders import ImageEncoder, default_device, load_encoder
 from dalle.text import tokenizer
-from pipelines.running.one_thread import one_thread
+from dalle.training.one_thread import one_thread
 from pipelines.running.recipe import Recipe
 from pipelines.running.unit import Unit
 from pipelines.stages.encode_images import CROP_POLICY, RESOLUTION

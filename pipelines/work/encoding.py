@@ -13,8 +13,8 @@ import pyarrow as pa
 from dalle.dvae.image_encoders import EncoderPrecision, ImageEncoder, load_encoder
 from dalle.pictures.images import decode
 from dalle.text.tokenizer import Tokenizer
+from dalle.training.one_thread import one_thread
 from pipelines.running.do_unit import Done, Note
-from pipelines.running.one_thread import one_thread
 from pipelines.running.unit import Unit
 from pipelines.stages.encode_images import Crops, crops_of, encode_views
 from schemas.examples import examples_schema, write_examples

@@ -13,9 +13,9 @@ from distributed import LocalCluster
 from PIL import Image
 
 from dalle import scenes
+from dalle.training.one_thread import one_thread
 from pipelines import dedup, encode, ingest
 from pipelines.running.finishing import tidy
-from pipelines.running.one_thread import one_thread
 from schemas.folder import Folder
 from tests.conftest import ROOT, hashes, run_job
 from tests.flink.cluster import Started, start_pool
