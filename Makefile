@@ -23,7 +23,7 @@ demo: $(VENV)/installed
 	$(RUN) -m pipelines.encode --dvae $(DVAE)
 	@echo "6 of 7: check what came out, and draw pictures beside what their codes stand for"
 	$(RUN) -m pipelines.audit --dvae $(DVAE)
-	@echo "7 of 7: train a two-layer transformer on tokens and codes; its loss must fall"
+	@echo "7 of 7: train a transformer of four layers on tokens and codes; its loss must fall"
 	$(RUN) -m dalle.train_prior
 	@echo
 	@echo "look at:  data/sample/pairs/00000.tar             pictures, captions and what is known of them"

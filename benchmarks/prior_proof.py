@@ -27,25 +27,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import cv2
 import numpy as np
 import pyarrow as pa
 import torch
 import tyro
-from record import record
 
+from benchmarks.record import record
 from dalle.dvae.image_encoders import load_encoder
 from dalle.scenes import compose, describe, draw
-from dalle.text import tokenizer
 from dalle.training.logs import read_log
-from schemas.examples import examples_schema, write_examples
-from schemas.folder import Folder, Staging
-from schemas.manifest import MANIFEST, WEIGHTS, Counts, Marker, manifest
+from schemas.examples import examples_schema
+from schemas.manifest import WEIGHTS
+from tests.examples import WORDS, write_dataset
 
 DRAWN, SIDE, OF_SHARD, BATCH = 256, 96, 1_000, 50
 ROOT = Path(__file__).parent.parent
@@ -98,39 +98,24 @@ def encoded(pictures: Path, dvae: Path, captions: list[str], folder: Path) -> No
 
 def write(folder: Path, captions: list[str], grids: torch.Tensor, image_vocab_size: int, dvae: str) -> None:
     """A dataset of examples; grids are [n, codes]."""
-    words, output, counts = tokenizer.load(), Folder(folder), []
-    output.make()
-    for first in range(0, len(captions), OF_SHARD):
-        some = captions[first : first + OF_SHARD]
-        names = [f"{first + i:05d}" for i in range(len(some))]
+
+    def rows(shard: int, count: int) -> pa.Table:
+        these = range(shard * OF_SHARD, shard * OF_SHARD + count)
+        names = [f"{index:05d}" for index in these]
         columns = {
             "key": names,
             "uid": [hashlib.sha256(name.encode()).hexdigest()[:32] for name in names],
-            "captions": [[caption] for caption in some],
-            "text_tokens": [[words.encode(caption)] for caption in some],
-            "image_codes": [[grid] for grid in grids[first : first + OF_SHARD].tolist()],
-            "crop_boxes": [[[0.0, 0.0, float(SIDE), float(SIDE)]]] * len(some),
+            "captions": [[captions[index]] for index in these],
+            "text_tokens": [[WORDS.encode(captions[index])] for index in these],
+            "image_codes": [[grids[index].tolist()] for index in these],
+            "crop_boxes": [[[0.0, 0.0, float(SIDE), float(SIDE)]]] * count,
         }
-        with Staging(output) as staging:
-            table = pa.table(columns, schema=examples_schema(grids.shape[1]))
-            write_examples(staging, f"{len(counts):05d}", table, "parquet")
-            staging.publish()
-        counts.append(len(some))
-    markers = [
-        Marker(shard=f"{i:05d}", fingerprint="", counts=Counts(Counter({"success": n})), files=())
-        for i, n in enumerate(counts)
-    ]
-    options = {
-        "vocabulary": words.fingerprint,
-        "vocab_size": words.vocab_size,
-        "image_vocab_size": image_vocab_size,
-        "codes": grids.shape[1],
-        "dvae": dvae,
-    }
-    about = manifest(
-        job="made up", table="examples", options=options, inputs=[], library_versions={}, markers=markers, lineage=[]
+        return pa.table(columns, schema=examples_schema(grids.shape[1]))
+
+    counts = [min(OF_SHARD, len(captions) - first) for first in range(0, len(captions), OF_SHARD)]
+    write_dataset(
+        folder, counts, dvae=dvae, codes=grids.shape[1], image_vocab_size=image_vocab_size, rows=rows, lineage=[]
     )
-    output.write_json(MANIFEST, about)
 
 
 def learns(examples: Path, folder: Path, options: ProofOptions) -> dict[str, Any]:

@@ -44,6 +44,15 @@ class Above(Between):
         return f"expected more than {self.least:,}, at most {self.most:,}" if number > self.most else ""
 
 
+@dataclass(frozen=True)
+class Below(Between):
+    """Likewise, but for the most itself."""
+
+    def fault(self, number: float) -> str:
+        """See `Between`."""
+        return "" if self.least <= number < self.most else f"expected {self.least:,} to below {self.most:,}"
+
+
 def check_ranges(options: Any, ranges: Mapping[str, Between]) -> None:
     """Refuse numbers of some options; of those that are not set, none; of several, each.
 

@@ -64,6 +64,8 @@ def write_dataset(
     *,
     lineage: Sequence[dict] = (DEDUP,),
     dvae: str = "d" * 64,
+    codes: int = CODES,
+    image_vocab_size: int = 512,
     rows: Callable[[int, int], pa.Table] = example_rows,
 ) -> str:
     """A dataset of examples with shards of these sizes, as Parquet and as tars; `rows` makes those of a shard."""
@@ -73,8 +75,8 @@ def write_dataset(
         with Staging(folder) as staging:
             write_examples(staging, f"{shard:05d}", rows(shard, count), "webdataset")
             staging.publish()
-    options = {"vocabulary": WORDS.fingerprint, "vocab_size": WORDS.vocab_size, "dvae": dvae, "codes": CODES}
-    write_manifest(folder, "examples", counts, lineage, {**options, "image_vocab_size": 512})
+    options = {"vocabulary": WORDS.fingerprint, "vocab_size": WORDS.vocab_size, "dvae": dvae, "codes": codes}
+    write_manifest(folder, "examples", counts, lineage, {**options, "image_vocab_size": image_vocab_size})
     return str(path)
 
 

@@ -10,7 +10,7 @@ from dalle.detectors.network import DetectorConfig
 from dalle.training.options import LoopOptions
 from dalle.training.steps import OptimizerOptions
 from schemas.options import no_change_of_bytes
-from schemas.ranges import MOST_PROCESSES, MOST_STEPS, Above, Between, check_ranges
+from schemas.ranges import MOST_PROCESSES, MOST_STEPS, Above, Below, Between, check_ranges
 
 _RANGES = {
     "hold_out_every": Between(0, 10**9),
@@ -21,6 +21,7 @@ _RANGES = {
     "entropy_weight": Between(0, 1e9),
     "workers": Between(0, MOST_PROCESSES),
     "threads": Between(1, MOST_PROCESSES),
+    "ema_decay": Below(0, 1),
 }
 
 
@@ -79,8 +80,6 @@ class TrainDetectorOptions:
             )
         if self.loop.batch_size < 2:
             raise ValueError(f"--batch_size {self.loop.batch_size}: expected 2 or more, to tell pictures apart")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"--ema_decay {self.ema_decay:g}: expected 0 to below 1")
 
     def side_of(self, step: int) -> int:
         """Side of the pictures in a step, counted from 0."""

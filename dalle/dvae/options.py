@@ -11,7 +11,7 @@ from dalle.training.options import LoopOptions
 from dalle.training.schedules import Cosine
 from dalle.training.steps import OptimizerOptions
 from schemas.options import no_change_of_bytes
-from schemas.ranges import MOST_EXAMPLES, MOST_PROCESSES, MOST_STEPS, Above, Between, check_ranges
+from schemas.ranges import MOST_EXAMPLES, MOST_PROCESSES, MOST_STEPS, Above, Below, Between, check_ranges
 
 HeadStart = Literal["auto", "always", "never"]
 SMALL_BUDGET = 150_000
@@ -105,9 +105,7 @@ class TrainDVAEOptions:
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
         ranges = {"micro_batch_size": Between(1, MOST_EXAMPLES), "min_scale": Between(0, 1_000)}
-        check_ranges(self, {**ranges, "head_start_steps": Between(1, MOST_STEPS)})
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"--ema_decay {self.ema_decay:g}: expected 0 to below 1")
+        check_ranges(self, {**ranges, "head_start_steps": Between(1, MOST_STEPS), "ema_decay": Below(0, 1)})
         if self.head_start == "always" and self.init_from is not None:
             raise ValueError(
                 f"--head_start always: the weights of --init_from {self.init_from} have codes already, which it would "

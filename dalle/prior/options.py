@@ -10,7 +10,7 @@ from dalle.training.plateau import PlateauOptions
 from dalle.training.steps import OptimizerOptions
 from schemas.examples import TEXT_LENGTH
 from schemas.options import no_change_of_bytes
-from schemas.ranges import MOST_EXAMPLES, MOST_PROCESSES, MOST_SIZE, MOST_STEPS, Above, Between, check_ranges
+from schemas.ranges import MOST_EXAMPLES, MOST_PROCESSES, MOST_SIZE, MOST_STEPS, Above, Below, Between, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +108,8 @@ class TrainPriorOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        check_ranges(self, {"micro_batch_size": Between(1, MOST_EXAMPLES), "ema_every": Between(1, MOST_STEPS)})
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"--ema_decay {self.ema_decay:g}: expected 0 to below 1")
+        ranges = {"micro_batch_size": Between(1, MOST_EXAMPLES), "ema_every": Between(1, MOST_STEPS)}
+        check_ranges(self, {**ranges, "ema_decay": Below(0, 1)})
         if self.plateau.plateau_on == "validation" and not (self.loop.eval_every and self.examples.validation_share):
             raise ValueError(
                 "--plateau_on validation: there are no evaluations to go by; give --eval_every and --validation_share"

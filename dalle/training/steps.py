@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dalle.training.checkpoint import like
 from dalle.training.schedules import LearningRate
-from schemas.ranges import MOST_FLOAT, MOST_STEPS, Above, Between, check_ranges
+from schemas.ranges import MOST_FLOAT, MOST_STEPS, Above, Below, Between, check_ranges
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -23,6 +23,7 @@ _RANGES = {
     "warmup_steps": Between(0, MOST_STEPS),
     "weight_decay": Between(0, MOST_FLOAT),
     "grad_clip": Between(0, MOST_FLOAT),
+    "betas": Below(0, 1),
 }
 
 
@@ -50,8 +51,6 @@ class OptimizerOptions:
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
         check_ranges(self, _RANGES)
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"--betas {self.betas[0]:g} {self.betas[1]:g}: expected numbers from 0 to below 1")
 
     def schedule(self) -> LearningRate:
         """The learning rate of every step."""

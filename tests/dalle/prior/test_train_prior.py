@@ -195,18 +195,21 @@ def test_a_batch_may_come_in_parts(micro: int, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """torchrun with two gloo processes and the same batches: the same examples held out, the same losses but for rounding."""
+    """torchrun with two gloo processes, gone on with by one: the same held out, the same losses but for rounding."""
     folder = write_dataset(tmp_path / "examples", (19, 14))
-    more = ("--precision", "float32", "--micro_batch_size", 1, "--log_every", 2, "--eval_every", 4, "--steps", 6)
-    more += ("--decay_steps", 0, "--plateau_on", "validation", "--warmup_steps", 1, "--plateau_min_delta", 0.9)
-    more += ("--plateau_patience", 1, "--workers", 1)
+    more = ["--precision", "float32", "--micro_batch_size", 1, "--log_every", 1, "--eval_every", 2]
+    more += ["--decay_steps", 0, "--plateau_on", "validation", "--warmup_steps", 1, "--plateau_min_delta", 0.9]
+    more += ["--plateau_patience", 1, "--workers", 1]
+    words = flags(folder, tmp_path / "two", *more, "--steps", 3)
     command = [*(sys.executable, "-m", "torch.distributed.run"), *("--nproc_per_node", "2", "--rdzv_backend", "c10d")]
-    command += ["--rdzv_endpoint", "localhost:0", "-m", "dalle.train_prior", *flags(folder, tmp_path / "two", *more)]
+    command += ["--rdzv_endpoint", "localhost:0", "-m", "dalle.train_prior", *words]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr
-    assert 0 == train_prior.main(flags(folder, tmp_path / "one", *more))
+    assert [1, 2, 2, 3] == [line["step"] for line in read_log(tmp_path / "two")]
+    for name in ("one", "two"):
+        assert 0 == train_prior.main(flags(folder, tmp_path / name, *more, "--steps", 6))
     two, one = read_log(tmp_path / "two"), read_log(tmp_path / "one")
-    assert 4 == len(one)
+    assert 9 == len(one)
     for line, expected in zip(two, one, strict=True):
         named = [
             name
