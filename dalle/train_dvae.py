@@ -11,8 +11,6 @@ or from plain folders. In the output folder are, while it runs, `checkpoints/`, 
 after an interruption as if there had been none, `log.jsonl` and `tensorboard/` (the parts of the loss, the use of the
 codes, reconstructions); at the end `model.safetensors`, the averaged weights, which `dalle.dvae.load` reads, and
 `manifest.json`. A folder of another training is refused, unless --incremental_mode overwrite says to begin anew.
-
-On a processor, THP_MEM_ALLOC_ENABLE=1 in the environment makes it a third faster: torch then asks for huge pages.
 """
 
 from __future__ import annotations

@@ -32,9 +32,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from dalle.prior.config import PriorConfig
+from dalle.prior.losses import weighted
 from dalle.prior.network import Prior
 from dalle.prior.options import PRESETS, ExampleOptions, TrainPriorOptions
 from dalle.prior.plan import plan
@@ -68,6 +70,11 @@ def train_prior(options: TrainPriorOptions) -> int:
         ranks.share(options.loop.batch_size, "--batch_size")
         shards = example_shards(options.examples)
         parts = split(shards, options.examples.validation_share, ranks)
+        if options.plateau.plateau_on == "validation" and not parts.held_out:
+            raise ValueError(
+                f"--plateau_on validation: of the {sum(shards.counts):,} examples of {options.examples.input_folder} "
+                "none could be held out, so there is nothing to go by; give more examples, or --plateau_on training"
+            )
         seed_everything(options.loop.seed)
         prior = Prior(network_for(shards, options), recompute=options.recompute)
         run = PriorRun(
@@ -80,24 +87,29 @@ def train_prior(options: TrainPriorOptions) -> int:
         )
         if ranks.first:
             _introduce(options, parts, prior)
-        train(run, options.loop, ranks, _recipe(options, shards, prior))
+        trained = train(run, options.loop, ranks, _recipe(options, shards, prior))
         if not ranks.first:
             return OK
-    return _say_whether_it_fell(options.loop.output_folder, time.monotonic() - began)
+    took = f", {time.monotonic() - began:,.1f} s" if trained else ""
+    return _say_whether_it_fell(options.loop.output_folder, took)
 
 
-def example_shards(options: ExampleOptions) -> ExampleShards:
+def example_shards(options: ExampleOptions, *, dropout: bool = True) -> ExampleShards:
     """The dataset; all of it.
+
+    Args:
+        options: which one.
+        dropout: whether captions are to be made into tokens anew; without it the vocabulary is not needed.
 
     Raises:
         ValueError: if it is none of examples, was never cleaned, or was made with another vocabulary.
     """
-    words = None
-    if options.bpe_dropout:
+    words, rate = None, options.bpe_dropout if dropout else 0.0
+    if rate:
         words = tokenizer.load(tokenizer.BUILTIN if options.vocabulary == "builtin" else options.vocabulary)
     return ExampleShards(
         options.input_folder or "",
-        dropout=options.bpe_dropout,
+        dropout=rate,
         tokenizer=words,
         text_length=options.text_length,
         allow_undeduplicated=options.allow_undeduplicated,
@@ -124,8 +136,8 @@ def _print_plan(options: TrainPriorOptions) -> int:
         text_length=options.examples.text_length, layers=size.layers, heads=size.heads, head_size=size.head_size
     )
     if options.examples.input_folder is not None:
-        config = network_for(example_shards(options.examples), options)
-    print("train_prior, the plan: nothing is loaded or written\n")
+        config = network_for(example_shards(options.examples, dropout=False), options)
+    print("train_prior, the plan: no examples are read, nothing is written\n")
     for line in plan(options, config):
         print(line)
     return OK
@@ -157,16 +169,21 @@ def _recipe(options: TrainPriorOptions, shards: ExampleShards, prior: Prior) -> 
 
 
 def _introduce(options: TrainPriorOptions, parts: Split, prior: nn.Module) -> None:
-    shards = parts.training
+    shards, optimizer = parts.training, options.optimizer
     weights = sum(value.numel() for value in prior.parameters())
-    guess = math.log(shards.vocab_size) / 8 + 7 / 8 * math.log(shards.image_vocab_size)
+    guess = weighted(*(torch.tensor(math.log(size)) for size in (shards.vocab_size, shards.image_vocab_size)))
     print(
-        f"train_prior\n\n  examples: {sum(shards.counts):,} of {options.examples.input_folder}, {shards.text_length} "
-        f"text positions of {shards.vocab_size:,} tokens and {shards.codes:,} codes of {shards.image_vocab_size:,} "
-        f"each\n"
+        f"train_prior\n\n  examples: {sum(shards.counts):,} of {options.examples.input_folder} to train on, "
+        f"{shards.text_length} text positions of {shards.vocab_size:,} tokens and {shards.codes:,} codes of "
+        f"{shards.image_vocab_size:,} each\n"
         f"  held out: {_held_out(parts)}\n"
         f"  network: {options.size.layers} layers, {weights:,} weights; one that only guesses has a loss of {guess:.2f}"
     )
+    if optimizer.decay_steps not in (0, options.loop.steps):
+        print(
+            f"  learning rate: its cosine ends after {optimizer.decay_steps:,} steps, the training after "
+            f"{options.loop.steps:,}; --decay_steps {options.loop.steps} has them end together"
+        )
 
 
 def _held_out(parts: Split) -> str:
@@ -177,7 +194,7 @@ def _held_out(parts: Split) -> str:
     return f"{parts.held_out:,} examples; {parts.equal_pictures:,} of those trained on have a picture of theirs"
 
 
-def _say_whether_it_fell(folder: Path, seconds: float) -> int:
+def _say_whether_it_fell(folder: Path, took: str) -> int:
     losses = [line["loss"] for line in read_log(folder) if "loss" in line]
     if len(losses) < 2:
         print(f"  {folder}: its log has fewer than two losses, so whether it fell cannot be said")
@@ -190,7 +207,7 @@ def _say_whether_it_fell(folder: Path, seconds: float) -> int:
             file=sys.stderr,
         )
         return FAILED
-    print(f"  the loss fell from {first:.3f} to {last:.3f} nats a token, {seconds:,.1f} s")
+    print(f"  the loss fell from {first:.3f} to {last:.3f} nats a token{took}")
     return OK
 
 

@@ -67,7 +67,7 @@ class DetectorRun:
         right = (nearest == torch.arange(len(first), device=nearest.device)).float().mean()
         self._means.add(torch.stack([loss, contrast, entropy, right]))
 
-    def figures(self, step: int) -> dict[str, float]:
+    def figures(self, step: int, _samples_per_second: float) -> dict[str, float]:
         """Loss and its parts, the share of pictures whose other view is the nearest, side, learning rate."""
         rate = self._options.optimizer.schedule()(step - 1)
         return self._means.take(self._ranks) | {"side": self._options.side_of(step - 1), "learning_rate": rate}

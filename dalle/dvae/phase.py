@@ -44,8 +44,7 @@ class Phase:
         for layer in objective.modules():
             if isinstance(layer, Conv2d):
                 layer.full_precision &= options.full_precision_codes
-        # gives all processes the weights of the first
-        self._parallel = DistributedDataParallel(objective) if ranks.count > 1 else objective
+        self._parallel = ranks.parallel(objective)
         self._optimizer = OptimizerStep(objective, optimizer, ranks.device)
         self.ema = Ema(objective, options.ema_decay)
         self._means = Means(("loss", *objective.names))

@@ -86,7 +86,7 @@ class DVAERun:
     def _portion(self) -> int:
         return min(self._options.micro_batch_size, self._options.loop.batch_size)
 
-    def figures(self, step: int) -> dict[str, float]:
+    def figures(self, step: int, _samples_per_second: float) -> dict[str, float]:
         """Loss and its parts, beta, tau, the learning rate, and the use of the codes."""
         return self._phase.figures(step - self._since)
 

@@ -17,6 +17,8 @@ from dalle.prior.masks import Kind, sees
 
 LEAST_HEAD_SIZE = 16
 """FlexAttention's kernels refuse less."""
+VARIANTS = 64
+"""Of kinds, number formats and sizes that it is compiled for, at most."""
 
 
 def is_usable(query_key_value: Tensor) -> bool:
@@ -54,4 +56,6 @@ def mask_function(kind: Kind, text_length: int, side: int) -> Callable[[Tensor, 
 def _compiled() -> Callable[..., Tensor]:
     from torch.nn.attention.flex_attention import flex_attention
 
+    # beyond its limit it would compute all scores: three kinds, trained and looked at, and batches that are cut
+    torch._dynamo.config.recompile_limit = max(VARIANTS, torch._dynamo.config.recompile_limit)
     return torch.compile(flex_attention, dynamic=False)

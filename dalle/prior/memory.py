@@ -135,10 +135,11 @@ def _kept(config: PriorConfig, kinds: tuple[Kind, ...], examples: int, dtype: to
         return value
 
     one = dataclasses.replace(config, layers=1)
+    autocast = torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
     with one_thread(), FakeTensorMode(allow_non_fake_inputs=True):  # tensors without numbers are for one thread only
         prior = Prior(one, recompute=recompute, kinds=kinds or None)
         tokens = (torch.zeros(examples, n, dtype=torch.int64) for n in (config.text_length, config.codes))
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value), torch.autocast("cpu", dtype):
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value), autocast:
             x = prior.embed(*tokens)
             for layer in prior.layers if kinds else ():
                 x = layer(x)

@@ -114,6 +114,11 @@ class TrainPriorOptions:
             raise ValueError(
                 "--plateau_on validation: there are no evaluations to go by; give --eval_every and --validation_share"
             )
+        if self.plateau.plateau_on == "validation" and self.optimizer.decay_steps:
+            raise ValueError(
+                f"--plateau_on validation: with --decay_steps {self.optimizer.decay_steps} the learning rate falls "
+                "along a cosine, whatever the loss does; give --decay_steps 0 to have it halved instead"
+            )
 
 
 FULL = TrainPriorOptions()

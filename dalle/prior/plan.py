@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import psutil
+import torch
 
 from dalle.prior.config import PriorConfig
 from dalle.prior.flops import TRAINING, forward_flops
 from dalle.prior.memory import held_by, weights_of
 from dalle.prior.options import TrainPriorOptions
+from dalle.training.logs import time_left
 from dalle.training.products import product_flops
 from dalle.training.ranks import device_of
 from dalle.training.steps import precision_on
@@ -25,7 +27,8 @@ def plan(options: TrainPriorOptions, config: PriorConfig) -> Iterator[str]:
         options: of the training.
         config: sizes of its network.
     """
-    device = device_of(options.loop.device)
+    planned_elsewhere = options.planning.tflops is not None and options.loop.device == "cuda"
+    device = torch.device("cuda") if planned_elsewhere else device_of(options.loop.device)
     dtype = precision_on(device, options.optimizer.precision)
     weights = weights_of(config)
     yield (
@@ -57,13 +60,21 @@ def _time(options: TrainPriorOptions, config: PriorConfig, measured: float) -> I
     tokens = loop.batch_size * (config.text_length + config.codes)
     yield (
         f"  a step: {loop.batch_size:,} examples, {tokens:,} tokens, {flops:.2e} FLOP"
-        f"{f' and {done - flops:.1e} that are recomputed' if options.recompute else ''}; {done / speed:,.1f} s"
+        f"{f' and {done - flops:.1e} that are recomputed' if options.recompute else ''}; {_seconds(done / speed)}"
     )
     yield (
         f"  the training: {loop.steps:,} steps, {loop.steps * loop.batch_size:,} examples, {loop.steps * flops:.2e} "
-        f"FLOP; {loop.steps * done / speed / 86_400:,.2f} days on {planning.gpus:,} x "
-        f"{speed / planning.gpus / 1e12:,.2f} teraflops{' (62 % of what this machine does)' if measured else ''}"
+        f"FLOP; {_days(loop.steps * done / speed)} on {planning.gpus:,} x "
+        f"{speed / planning.gpus / 1e12:,.2f} teraflops{f' ({100 * SHARE:.0f} % of what this machine does)' if measured else ''}"
     )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.1f} s" if seconds < 1_000 else time_left(seconds)
+
+
+def _days(seconds: float) -> str:
+    return f"{seconds / 86_400:,.2f} days" if seconds > 20_000 else time_left(seconds)
 
 
 def _gb(count: float) -> str:

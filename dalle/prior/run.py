@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -60,13 +59,12 @@ class PriorRun:
         self.batches, self.prior = batches, prior.to(ranks.device)
         self._options, self._ranks, self._validation, self._made_for = options, ranks, validation, made_for
         objective = _Objective(self.prior)
-        self._parallel = DistributedDataParallel(objective) if ranks.count > 1 else objective
+        self._parallel = ranks.parallel(objective)
         self._optimizer = OptimizerStep(self.prior, options.optimizer, ranks.device)
         self.ema = Ema(self.prior, options.ema_decay, warmup=_EMA_WARMUP)
         self.plateau, self.lowest = Plateau(options.plateau), Lowest()
-        self._means, self._window = Means((*_NAMES, "grad_norm")), Means(("loss",))
+        self._means, self._norms, self._window = Means(_NAMES), Means(("grad_norm",)), Means(("loss",))
         self._rate = 0.0
-        self._since, self._taken = time.monotonic(), 0
         self._evaluation: tuple[int, dict[str, float]] | None = None
         self._product = product_flops(ranks.device, precision_on(ranks.device, options.optimizer.precision))
 
@@ -76,10 +74,11 @@ class PriorRun:
         with at_once():
             losses = self._backward(batch)
         self._rate = self._optimizer(step, self.plateau.factor)
-        self._taken += self._options.loop.batch_size
         if (step + 1) % self._options.ema_every == 0:
             self.ema.update((step + 1) // self._options.ema_every)
-        self._means.add(torch.cat([losses, self._optimizer.grad_norm.detach().cpu()[None].double()]))
+        self._means.add(losses)
+        if torch.isfinite(self._optimizer.grad_norm):  # float16's overflows are skipped, and not counted
+            self._norms.add(self._optimizer.grad_norm[None])
         self._halve_by_training(losses[:1], step + 1)
 
     def _backward(self, batch: Batch) -> Tensor:
@@ -119,7 +118,7 @@ class PriorRun:
         if done % self._options.plateau.plateau_window == 0:
             mean = self._window.take(self._ranks)["loss"]
             if done > self._options.optimizer.warmup_steps:
-                self.plateau.add(mean)
+                self._add_to_plateau(mean)
 
     def _halve_by_validation(self, done: int) -> None:
         """After an evaluation, which the first process alone makes."""
@@ -130,7 +129,14 @@ class PriorRun:
         with at_once():
             sent = self._ranks.from_first(struct.pack("<d", loss))
         assert sent is not None
-        self.plateau.add(struct.unpack("<d", sent)[0])
+        self._add_to_plateau(struct.unpack("<d", sent)[0])
+
+    def _add_to_plateau(self, loss: float) -> None:
+        before = self.plateau.factor
+        self.plateau.add(loss)
+        if self._ranks.first and self.plateau.factor < before:
+            rate = self.plateau.factor * self._options.optimizer.learning_rate
+            print(f"  the loss is on a plateau: the learning rate is halved, to {rate:.3g}")
 
     def _evaluated(self, done: int) -> dict[str, float]:
         """Losses of the held-out examples after so many steps, by the averaged weights."""
@@ -143,20 +149,19 @@ class PriorRun:
             self.lowest.add(losses.loss, done)
         return self._evaluation[1]
 
-    def figures(self, step: int) -> dict[str, float]:
-        """Loss and its parts in nats a token, the norm of the gradients before clipping, and the learning rate."""
-        return self._means.take(self._ranks) | {"learning_rate": self._rate, **self._speed()}
+    def figures(self, step: int, samples_per_second: float) -> dict[str, float]:
+        """Loss and its parts in nats a token, the norm of the gradients before clipping, and the learning rate.
 
-    def _speed(self) -> dict[str, float]:
-        """Tokens a second since the last figures, and which share of the machines' own matrix products that is."""
-        now, config = time.monotonic(), self.prior.config
-        examples = self._taken / (now - self._since)
-        self._since, self._taken = now, 0
-        flops = TRAINING * forward_flops(config) * examples
-        return {
-            "tokens_per_second": (config.text_length + config.codes) * examples,
+        And tokens a second, and which share of the machines' own matrix products that is.
+        """
+        config = self.prior.config
+        flops = TRAINING * forward_flops(config) * samples_per_second
+        speed = {
+            "tokens_per_second": (config.text_length + config.codes) * samples_per_second,
             "share_of_product": flops / (self._product * self._ranks.count),
         }
+        means = self._means.take(self._ranks) | self._norms.take(self._ranks)
+        return means | {"learning_rate": self._rate, **self._optimizer.figures(), **speed}
 
     def summary(self, figures: Mapping[str, float]) -> str:
         """Loss and its parts, speed, learning rate."""
@@ -172,7 +177,7 @@ class PriorRun:
         if self._validation is None:
             return
         figures = self._evaluated(step)
-        with at_once():
+        with self.ema.in_place(), at_once(), self._optimizer.autocast():
             simple = self._validation.baselines
             entropies = attention_entropy(self.prior, *self._validation.some(self._ranks.device))
         log.figures(step, figures | {f"attention_entropy_{kind}": value for kind, value in entropies.items()})
@@ -207,6 +212,7 @@ class PriorRun:
         """What is added up, for the log and for the learning rate."""
         return {
             "means": self._means.copy(),
+            "norms": self._norms.copy(),
             "window": self._window.copy(),
             "plateau": self.plateau.state_dict(),
             "lowest": self.lowest.state_dict(),
@@ -218,6 +224,7 @@ class PriorRun:
         self.ema.load_state_dict(state["ema"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._means.load_state_dict(state["means"])
+        self._norms.load_state_dict(state["norms"])
         self._window.load_state_dict(state["window"])
         self.plateau.load_state_dict(state["plateau"])
         self.lowest.load_state_dict(state["lowest"])

@@ -25,6 +25,6 @@ def training_manifest(folder: Folder, table: str, *, allow_undeduplicated: bool)
     if not allow_undeduplicated and not is_deduplicated(manifest):
         raise ValueError(
             f"{folder}: was never cleaned of near-duplicates (no dedup among the jobs behind it); run pipelines.dedup "
-            "first, or say allow_undeduplicated"
+            "first, or say --allow_undeduplicated"
         )
     return manifest

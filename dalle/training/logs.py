@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,8 +56,9 @@ class Log:
                 unfinished.write_text("".join(line + "\n" for line in lines if _step_of(line) <= step))
 
     def figures(self, step: int, values: Mapping[str, float]) -> None:
-        """One line; `step` is how many steps are done."""
-        self._file.write(json.dumps({"step": step, **{name: float(f"{v:.6g}") for name, v in values.items()}}) + "\n")
+        """One line; `step` is how many steps are done. What is no number, which JSON has not, is for TensorBoard."""
+        numbers = {name: float(f"{value:.6g}") for name, value in values.items() if math.isfinite(value)}
+        self._file.write(json.dumps({"step": step, **numbers}) + "\n")
         self._file.flush()
         for name, value in values.items():
             self._board.add_scalar(name, value, step)

@@ -65,7 +65,7 @@ class Run(Protocol[BatchT]):
         """Change the weights once; `step` counts from 0. What comes before that, and takes long, is done `at_once`."""
         ...
 
-    def figures(self, step: int) -> dict[str, float]:
+    def figures(self, step: int, samples_per_second: float) -> dict[str, float]:
         """Means over the steps since the last call, of all processes; called on all of them after so many steps."""
         ...
 
@@ -94,7 +94,7 @@ class Run(Protocol[BatchT]):
         ...
 
 
-def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe) -> None:
+def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe) -> bool:
     """Train from the last checkpoint, or from the beginning, to the weights and the manifest.
 
     Args:
@@ -102,6 +102,9 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
         options: how long and how often.
         ranks: the processes that train; the first of them alone reads and writes the output folder.
         recipe: what the model is made from.
+
+    Returns:
+        whether there was anything to do.
 
     Raises:
         ValueError: if the output folder holds something else, or processes were started with different things.
@@ -114,7 +117,7 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
     with _alone(options.output_folder) if ranks.first else contextlib.nullcontext():
         begun = _start(run, options, ranks, recipe)
         if begun is None:
-            return
+            return False
         try:
             with Log(options.output_folder, begun.step) if ranks.first else contextlib.nullcontext() as log:
                 _take_steps(run, options, begun, log)
@@ -125,6 +128,7 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
         if ranks.first:
             print(f"  weights: {options.output_folder / WEIGHTS}")
             print(f"  look at: tensorboard --logdir {options.output_folder / TENSORBOARD}")
+    return True
 
 
 @contextlib.contextmanager
@@ -211,7 +215,7 @@ def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, log: Log | N
     def save(step: int, remembered: Mapping[str, Any]) -> Path:
         return _save({**remembered, "run": {**run.state_dict(), **remembered["run"]}}, options.output_folder, step)
 
-    since, waited = time.monotonic(), 0.0
+    clock = _Clock()
     with (
         deferred(),
         contextlib.closing(iter(run.batches)) as batches,
@@ -221,7 +225,8 @@ def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, log: Log | N
         def evaluate() -> None:
             nonlocal evaluation_is_due
             if log is not None:
-                run.watch(standing.step, log)
+                with clock.elsewhere():
+                    run.watch(standing.step, log)
             evaluation_is_due = False
             standing.whole(standing.step)
 
@@ -231,24 +236,22 @@ def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, log: Log | N
                 standing.saved(save(standing.step, remember()))
         while standing.step < options.steps:
             step = standing.step + 1
-            started = time.monotonic()
-            with at_once():
+            with clock.waiting(), at_once():
                 batch = next(batches)
-            waited += time.monotonic() - started
             standing.begins()
             run.step(batch, step - 1)
             evaluation_is_due = options.eval_every > 0 and step % options.eval_every == 0
             standing.whole(step)
+            clock.steps += 1
             if step % options.log_every == 0:
-                figures = run.figures(step)  # by all processes, for they add up
-                seconds = time.monotonic() - since
-                figures["samples_per_second"] = options.batch_size * options.log_every / seconds
-                figures["waiting_for_data"] = waited / seconds
-                since, waited = time.monotonic(), 0.0
+                seconds, waiting = clock.take()
+                speed = options.batch_size / seconds
+                figures = run.figures(step, speed)  # by all processes, for they add up
+                figures |= {"samples_per_second": speed, "waiting_for_data": waiting}
                 standing.whole(step)
                 if log is not None:
                     log.figures(step, figures)
-                    left = time_left((options.steps - step) * seconds / options.log_every)
+                    left = time_left((options.steps - step) * seconds)
                     print(f"  step {step:,} of {options.steps:,}, {left} left: {run.summary(figures)}", flush=True)
                 _check_finite(figures["loss"], step, options.output_folder)
             if evaluation_is_due:
@@ -257,11 +260,46 @@ def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, log: Log | N
                 standing.saved(save(step, remember()))
 
 
+class _Clock:
+    """How long steps take: without evaluations, and without what comes before the first batch is there."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._began: float | None = None
+        self._waited = self._elsewhere = 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The block waits for data."""
+        started = time.monotonic()
+        yield
+        if self._began is None:
+            self._began = time.monotonic()
+        else:
+            self._waited += time.monotonic() - started
+
+    @contextlib.contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """The block is no part of a step."""
+        started = time.monotonic()
+        yield
+        if self._began is not None:
+            self._elsewhere += time.monotonic() - started
+
+    def take(self) -> tuple[float, float]:
+        """Seconds a step since the last call, and the share of them that data were waited for; they begin anew."""
+        now = time.monotonic()
+        seconds = max(now - (self._began or now) - self._elsewhere, 1e-9)
+        taken = seconds / max(self.steps, 1), self._waited / seconds
+        self.steps, self._began, self._waited, self._elsewhere = 0, now, 0.0, 0.0
+        return taken
+
+
 def _check_finite(loss: float, step: int, folder: Path) -> None:
     if not math.isfinite(loss):
         raise SpoiltTraining(
             f"step {step}: the loss is {loss}; {_what_is_kept(folder)} with a lower --learning_rate, more "
-            "--warmup_steps or a --grad_clip"
+            "--warmup_steps or a lower --grad_clip"
         )
 
 

@@ -208,6 +208,8 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
     ):
         before, now = old["options"].get(name), new["options"].get(name)
         if before != now:
+            if isinstance(before, Mapping) and isinstance(now, Mapping):
+                before, now = (_sizes(*pair) for pair in ((before, now), (now, before)))
             raise ValueError(
                 f"{folder}: was begun with {what} {before}, now it is {now}; give the options that it began with, "
                 "--incremental_mode overwrite to start anew, or another --output_folder"
@@ -217,6 +219,11 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
             f"{folder}: was made from {_spell(old['inputs'])}, now {_spell(new['inputs'])} is given; use "
             "--incremental_mode overwrite to start anew, or another --output_folder"
         )
+
+
+def _sizes(some: Mapping[str, Any], others: Mapping[str, Any]) -> str:
+    """Those that others do not have."""
+    return ", ".join(f"{name} {some[name]}" for name in sorted(some) if some[name] != others.get(name)) or "no others"
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from schemas.commands.ending import CommandFailed
 
@@ -41,6 +42,12 @@ class Ranks:
         if self.count > 1:
             dist.all_reduce(values)
         return values / self.count
+
+    def parallel(self, module: nn.Module) -> nn.Module:
+        """The module, whose gradients are averaged over all processes; it takes the weights of the first."""
+        if self.count == 1:
+            return module
+        return DistributedDataParallel(module, gradient_as_bucket_view=True)  # or each gradient would be held twice
 
     def share(self, total: int, flag: str) -> int:
         """How many of so many are each process's own.

@@ -137,6 +137,10 @@ class OptimizerStep:
         self._optimizer.zero_grad(set_to_none=True)
         return rate
 
+    def figures(self) -> dict[str, float]:
+        """The loss scale, where there is one."""
+        return {"loss_scale": self._scaler.get_scale()} if self._scaler.is_enabled() else {}
+
     def state_dict(self) -> dict[str, Any]:
         """Of the optimizer and the loss scale."""
         return {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}

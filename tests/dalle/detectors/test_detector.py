@@ -266,7 +266,7 @@ def test_a_short_run_lowers_the_loss(options: TrainDetectorOptions) -> None:
     losses = []
     for step in range(25):
         run.step(views, step)
-        losses.append(run.figures(step + 1)["contrast"])
+        losses.append(run.figures(step + 1, 1.0)["contrast"])
     assert losses[-1] < 0.5 * losses[0]
 
 

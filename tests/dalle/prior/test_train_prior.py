@@ -84,6 +84,8 @@ def test_a_loss_that_does_not_fall_is_a_failure(tmp_path: Path, capsys: pytest.C
         ([], (), "was never cleaned of near-duplicates"),
         (None, ("--batch_size", 99), "has 10 examples, expected at least the 99 of one batch"),
         (None, ("--heads", 0), "--heads 0: expected 1 or more"),
+        (None, ("--plateau_on", "validation"), "with --decay_steps 100 the learning rate falls along a cosine"),
+        (None, ("--validation_share", 0, "--plateau_on", "validation"), "there are no evaluations to go by"),
         (None, ("--device", "abacus"), "--device abacus: no training computes there"),
         (None, ("--input_folder", "nowhere"), "has no manifest.json, so it is not a finished dataset"),
     ],
@@ -104,6 +106,15 @@ def test_what_cannot_be_used_is_refused(
         assert 0 == train_prior.main(
             flags(folder, tmp_path / "prior", "--allow_undeduplicated", "--learning_rate", 0.02, "--warmup_steps", 0)
         )
+
+
+def test_a_plateau_needs_held_out_examples(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of three examples none can be held out, which is known only when they are read."""
+    folder = write_dataset(tmp_path / "examples", (2, 1))
+    more = ("--plateau_on", "validation", "--decay_steps", 0, "--batch_size", 2)
+    assert 2 == train_prior.main(flags(folder, tmp_path / "prior", *more))
+    assert "of the 3 examples" in capsys.readouterr().err
+    assert not (tmp_path / "prior").exists()
 
 
 def test_another_trainings_checkpoints_are_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -245,8 +256,8 @@ def test_what_it_was_begun_with_stays(tmp_path: Path, capsys: pytest.CaptureFixt
     for examples, more, message in (
         (other, (), "was made from examples"),
         (dvae, (), "and dvae (dddddddddddd), now"),
-        (folder, ("--heads", 2), "was begun with a network of"),
-        (folder, ("--text_length", 30), "was begun with a network of"),
+        (folder, ("--heads", 2), "was begun with a network of heads 1, now it is heads 2; give"),
+        (folder, ("--text_length", 30), "was begun with a network of text_length 256, now it is text_length 30"),
         (folder, ("--validation_share", 0.3), "was begun with a validation share of 0.0024, now it is 0.3"),
         (folder, ("--seed", 3), "was begun with the seed 0, now it is 3"),
     ):

@@ -68,7 +68,7 @@ def test_what_a_run_does_to_what_it_finds(tmp_path: Path) -> None:
     ("recipe", "message"),
     [
         (replace(TOY, job="train_other"), "was made by the job train_toy; give another --output_folder for train_other"),
-        (replace(TOY, network={"width": 8}), r"was begun with a network of \{'width': 4\}, now it is \{'width': 8\}"),
+        (replace(TOY, network={"width": 8}), "was begun with a network of width 4, now it is width 8"),
         (replace(TOY, options={**TOY.options, "seed": 1}), "was begun with the seed 0, now it is 1; give the options"),
         (
             replace(TOY, inputs=[{"name": "pairs", "sha256": "b" * 64}]),
