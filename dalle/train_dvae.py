@@ -32,7 +32,8 @@ from dalle.dvae.pictures import training_pictures
 from dalle.dvae.run import DVAERun
 from dalle.training.command import Sample, TrainingCommand
 from dalle.training.loop import seed_everything, train
-from dalle.training.model_folder import ModelRecipe
+from dalle.training.model_folder import ModelRecipe, recipe_in
+from dalle.training.options import LoopOptions
 from dalle.training.ranks import joined
 from schemas import sample
 from schemas.exit_codes import OK
@@ -43,8 +44,9 @@ SAMPLE = Sample(dataset=sample.CLEAN, model=sample.DVAE)
 
 def train_dvae(options: TrainDVAEOptions) -> int:
     """Take the steps, from the last checkpoint if there is one, and write the averaged weights; gives the exit code."""
-    options = options.decided()
     with joined(options.loop.device) as ranks:
+        before = ranks.from_first(decided_before(options.loop).encode() if ranks.first else None) or b""
+        options = options.decided(before.decode())
         seed_everything(options.loop.seed)
         pictures = training_pictures(options, ranks)
         dvae = first_weights(options)
@@ -79,6 +81,14 @@ def first_weights(options: TrainDVAEOptions) -> DVAE:
     if dvae.config != options.network:
         raise ValueError(f"{options.init_from}: is a network with {dvae.config}, expected {options.network}")
     return dvae.train()
+
+
+def decided_before(options: LoopOptions) -> str:
+    """Whether the training that lies in the folder, and is to be gone on with, had a head start; "" if none does."""
+    before = recipe_in(options.output_folder)
+    if options.incremental_mode == "overwrite" or before is None or before["job"] != "train_dvae":
+        return ""
+    return str(before["options"].get("head_start", ""))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

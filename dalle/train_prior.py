@@ -31,6 +31,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -51,7 +52,7 @@ from dalle.training.command import Sample, TrainingCommand
 from dalle.training.logs import read_log
 from dalle.training.loop import seed_everything, train
 from dalle.training.model_folder import ModelRecipe
-from dalle.training.ranks import Ranks, joined
+from dalle.training.ranks import Ranks, is_first, joined
 from schemas import sample
 from schemas.exit_codes import FAILED, OK
 from schemas.options import options_json
@@ -62,7 +63,7 @@ SAMPLE = Sample(dataset=sample.EXAMPLES, model=sample.PRIOR, vocabulary=sample.V
 def train_prior(options: TrainPriorOptions) -> int:
     """Take the steps and leave the weights; gives the exit code, which says whether the loss fell."""
     if options.planning.plan:
-        return _print_plan(options)
+        return _print_plan(options) if is_first() else OK
     if options.examples.input_folder is None:
         raise ValueError("--input_folder is missing; say which examples to train on")
     began = time.monotonic()
@@ -83,7 +84,7 @@ def train_prior(options: TrainPriorOptions) -> int:
             prior,
             Endless(_batches(parts.training, options, ranks)),
             Validation(parts, options.examples.eval_examples, 4 * options.micro_batch_size) if parts.held_out else None,
-            {"vocabulary": shards.vocabulary, "dvae": shards.dvae},
+            {"vocabulary": shards.vocabulary, "dvae": shards.dvae, "lineage": list(shards.lineage)},
         )
         if ranks.first:
             _introduce(options, parts, prior)
@@ -163,9 +164,15 @@ def _recipe(options: TrainPriorOptions, shards: ExampleShards, prior: Prior) -> 
             {"name": "vocabulary", "sha256": shards.vocabulary},
             {"name": "dvae", "sha256": shards.dvae},
         ],
-        options=options_json(options),
+        options=_what_changes_bytes(options),
         lineage=shards.lineage,
     )
+
+
+def _what_changes_bytes(options: TrainPriorOptions) -> dict[str, Any]:
+    """As the recipe has it: where the learning rate follows evaluations, it matters how often there is one."""
+    follows = options.plateau.plateau_on == "validation"
+    return options_json(options) | ({"eval_every": options.loop.eval_every} if follows else {})
 
 
 def _introduce(options: TrainPriorOptions, parts: Split, prior: nn.Module) -> None:
@@ -190,8 +197,8 @@ def _held_out(parts: Split) -> str:
     if not parts.held_out:
         return "no examples, so nothing will be said of what is learnt beyond them"
     if not parts.equal_pictures:
-        return f"{parts.held_out:,} examples; no picture of them is trained on"
-    return f"{parts.held_out:,} examples; {parts.equal_pictures:,} of those trained on have a picture of theirs"
+        return f"{parts.held_out:,} examples; none that is trained on has the codes of one of them"
+    return f"{parts.held_out:,} examples; {parts.equal_pictures:,} that are trained on have the codes of one of them"
 
 
 def _say_whether_it_fell(folder: Path, took: str) -> int:
@@ -214,7 +221,12 @@ def _say_whether_it_fell(folder: Path, took: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     command = TrainingCommand(
-        name="dalle.train_prior", manual=__doc__ or "", presets=PRESETS, train=train_prior, sample=SAMPLE
+        name="dalle.train_prior",
+        manual=__doc__ or "",
+        presets=PRESETS,
+        train=train_prior,
+        sample=SAMPLE,
+        only_prints=lambda options: options.planning.plan,
     )
     return command.run(argv)
 

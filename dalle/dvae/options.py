@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from dalle.dvae.network import SHRINK, DVAEConfig
 from dalle.training.options import LoopOptions
@@ -92,7 +92,7 @@ class TrainDVAEOptions:
     head_start_steps: int = 10_000
     """Steps of the head start, 1 or more, the first of --steps; the schedules of beta, tau and the learning rate begin
     after it. If --steps is not more, the codes are chosen at the end."""
-    micro_batch_size: int = no_change_of_bytes(default=8)
+    micro_batch_size: int = 8
     """Pictures that a process has in memory at a time, 1 or more; it adds up their gradients."""
     min_scale: float = 0.0
     """Added to the scale b of every pixel's distribution, so that flat areas do not count without bound; 0 in the
@@ -112,10 +112,16 @@ class TrainDVAEOptions:
                 "choose anew; leave out one of the two"
             )
 
-    def decided(self) -> TrainDVAEOptions:
-        """The same with `always` or `never` in place of `auto`, as the recipe has it."""
+    def decided(self, before: str = "") -> TrainDVAEOptions:
+        """The same with `always` or `never` in place of `auto`, as the recipe has it.
+
+        Args:
+            before: what a training that is gone on with decided; it does not change its mind when it gets more steps.
+        """
         if self.head_start != "auto":
             return self
+        if before in ("always", "never"):
+            return replace(self, head_start=cast(HeadStart, before))
         small = self.loop.steps < SMALL_BUDGET and self.init_from is None
         return replace(self, head_start="always" if small else "never")
 
@@ -124,7 +130,14 @@ FULL = TrainDVAEOptions(head_start="auto")
 SMALL = replace(
     FULL,
     loop=replace(FULL.loop, steps=30_000, batch_size=32, log_every=50, eval_every=500, save_every=500),
-    optimizer=replace(FULL.optimizer, learning_rate=1e-3, min_learning_rate=1e-5, decay_steps=30_000, warmup_steps=200),
+    optimizer=replace(
+        FULL.optimizer,
+        learning_rate=1e-3,
+        min_learning_rate=1e-5,
+        decay_steps=30_000,
+        warmup_steps=200,
+        grad_clip=1.0,  # or one step in a hundred thousand, at the peak, silences channels for good
+    ),
     relaxation=RelaxationOptions(beta_steps=1_000, tau_steps=10_000),
     pictures=TrainingPictureOptions(resolution=128),
     network=DVAEConfig(encoder_n_hid=64, decoder_n_hid=64, n_init=64, n_blk_per_group=1),

@@ -1,7 +1,7 @@
 """The prior on disk: one safetensors file of weights in single precision.
 
 Its metadata hold one entry, `model`, for several would be written in any order: JSON of the sizes under `config`, and
-beside them what the weights are made for, such as the fingerprints of the vocabulary and the dVAE.
+beside them what the weights are made for and from: the fingerprints of the vocabulary and the dVAE, and the lineage.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ from dalle.text.padding import is_text
 
 NOTHING = -1
 """Stands where a sequence has ended."""
+AT_ONCE = 1 << 22
+"""Pairs that are counted batch by batch before they are added up."""
 
 
 class NGrams:
@@ -34,15 +36,27 @@ class NGrams:
     def __init__(self, vocab_size: int) -> None:
         self._size = vocab_size
         self._tokens = np.zeros(vocab_size, np.int64)
-        self._pairs: dict[int, int] = {}
+        self._keys, self._counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        """Of the pairs that were seen: V times the first token and the second, ascending, and how often."""
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, sequences: np.ndarray) -> None:
         """Count those of some sequences, [B, L] int64, -1 after the end of each."""
         before, token = self._pairs_of(sequences)
         self._tokens += np.bincount(token, minlength=self._size)
-        keys, counts = np.unique(before * self._size + token, return_counts=True)
-        for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
-            self._pairs[key] = self._pairs.get(key, 0) + count
+        self._waiting.append(np.unique(before * self._size + token, return_counts=True))
+        if sum(len(keys) for keys, _ in self._waiting) > max(AT_ONCE, len(self._keys)):
+            self._merge()
+
+    def _merge(self) -> None:
+        """Add up what was counted batch by batch."""
+        parts = [(self._keys, self._counts), *self._waiting]
+        keys, counts = (np.concatenate(some) for some in zip(*parts, strict=True))
+        order = np.argsort(keys, kind="stable")
+        keys, counts = keys[order], counts[order]
+        firsts = np.flatnonzero(np.diff(keys, prepend=-1))
+        self._keys, self._waiting = keys[firsts], []
+        self._counts = np.add.reduceat(counts, firsts) if len(firsts) else counts
 
     def nats(self, sequences: np.ndarray) -> tuple[float, float]:
         """Mean nats of a token of some sequences, by unigrams and by bigrams; 0 if there is no token.
@@ -57,11 +71,12 @@ class NGrams:
         unigram = (self._tokens[token] + kinds / self._size) / max(seen + kinds, 1)
         if not seen:
             unigram = np.full(len(token), 1 / self._size)
-        keys = np.fromiter(self._pairs, np.int64, len(self._pairs))
-        counts = np.fromiter(self._pairs.values(), np.int64, len(self._pairs))
-        after = np.bincount(keys // self._size, counts, minlength=self._size + 1)[before]
-        new = np.bincount(keys // self._size, minlength=self._size + 1)[before]
-        together = np.array([self._pairs.get(key, 0) for key in (before * self._size + token).tolist()])
+        self._merge()
+        after = np.bincount(self._keys // self._size, self._counts, minlength=self._size + 1)[before]
+        new = np.bincount(self._keys // self._size, minlength=self._size + 1)[before]
+        wanted = before * self._size + token
+        place = np.searchsorted(self._keys, wanted).clip(max=max(len(self._keys) - 1, 0))
+        together = np.where(self._keys[place] == wanted, self._counts[place], 0) if len(self._keys) else 0
         with np.errstate(invalid="ignore"):
             bigram = np.where(after > 0, (together + new * unigram) / (after + new), unigram)
         return float(-np.log(unigram).mean()), float(-np.log(bigram).mean())

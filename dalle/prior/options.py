@@ -32,7 +32,7 @@ class ExampleOptions:
     validation_share: float = 0.0024
     """Share of the examples that are held out, by a hash of their uid, 0 to 1: at least 64, at most a quarter of them;
     0 holds out none."""
-    eval_examples: int = no_change_of_bytes(default=1_024)
+    eval_examples: int = 1_024
     """Held-out examples that an evaluation looks at, at most, 1 to 10^12."""
     workers: int = no_change_of_bytes(default=1)
     """Processes that read examples ahead, 0 to 4,096; 0 reads them in the training's own."""
@@ -65,6 +65,11 @@ class SizeOptions:
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
         check_ranges(self, dict.fromkeys(("layers", "heads", "head_size"), Between(1, MOST_SIZE)))
+        if self.heads * self.head_size > MOST_SIZE:
+            raise ValueError(
+                f"--heads {self.heads} of --head_size {self.head_size}: expected at most {MOST_SIZE:,} dimensions "
+                "in all"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +102,7 @@ class TrainPriorOptions:
     plateau: PlateauOptions = field(default_factory=PlateauOptions)
     size: SizeOptions = field(default_factory=SizeOptions)
     planning: PlanOptions = field(default_factory=PlanOptions)
-    micro_batch_size: int = no_change_of_bytes(default=1)
+    micro_batch_size: int = 1
     """Examples that a process has in memory at a time, 1 to 16,777,216; it adds up their gradients."""
     recompute: bool = no_change_of_bytes(default=True)
     """Make each layer's activations again for its gradient: a quarter of the memory, a third more time."""

@@ -57,6 +57,7 @@ def _time(options: TrainPriorOptions, config: PriorConfig, measured: float) -> I
     flops = TRAINING * forward_flops(config) * loop.batch_size
     done = flops * ((TRAINING + 1) / TRAINING if options.recompute else 1)
     speed = planning.gpus * (measured or 1e12 * (planning.tflops or 0))
+    share = f" ({100 * SHARE:.0f} % of what this machine does)" if measured else ""
     tokens = loop.batch_size * (config.text_length + config.codes)
     yield (
         f"  a step: {loop.batch_size:,} examples, {tokens:,} tokens, {flops:.2e} FLOP"
@@ -65,7 +66,7 @@ def _time(options: TrainPriorOptions, config: PriorConfig, measured: float) -> I
     yield (
         f"  the training: {loop.steps:,} steps, {loop.steps * loop.batch_size:,} examples, {loop.steps * flops:.2e} "
         f"FLOP; {_days(loop.steps * done / speed)} on {planning.gpus:,} x "
-        f"{speed / planning.gpus / 1e12:,.2f} teraflops{f' ({100 * SHARE:.0f} % of what this machine does)' if measured else ''}"
+        f"{speed / planning.gpus / 1e12:,.2f} teraflops{share}"
     )
 
 

@@ -44,7 +44,7 @@ class PriorRun:
         prior: the network.
         batches: this process's share of each batch, `text_tokens` [B, T] and `image_codes` [B, N], for ever.
         validation: the examples that are held out; None if none are.
-        made_for: fingerprints of the vocabulary and the dVAE of the examples.
+        made_for: fingerprints of the vocabulary and the dVAE of the examples, and the datasets behind them.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class PriorRun:
         prior: Prior,
         batches: Endless,
         validation: Validation | None,
-        made_for: Mapping[str, str],
+        made_for: Mapping[str, Any],
     ) -> None:
         self.batches, self.prior = batches, prior.to(ranks.device)
         self._options, self._ranks, self._validation, self._made_for = options, ranks, validation, made_for
@@ -64,7 +64,7 @@ class PriorRun:
         self.ema = Ema(self.prior, options.ema_decay, warmup=_EMA_WARMUP)
         self.plateau, self.lowest = Plateau(options.plateau), Lowest()
         self._means, self._norms, self._window = Means(_NAMES), Means(("grad_norm",)), Means(("loss",))
-        self._rate = 0.0
+        self._rate, self._averaged = 0.0, False
         self._evaluation: tuple[int, dict[str, float]] | None = None
         self._product = product_flops(ranks.device, precision_on(ranks.device, options.optimizer.precision))
 
@@ -76,6 +76,7 @@ class PriorRun:
         self._rate = self._optimizer(step, self.plateau.factor)
         if (step + 1) % self._options.ema_every == 0:
             self.ema.update((step + 1) // self._options.ema_every)
+            self._averaged = True
         self._means.add(losses)
         if torch.isfinite(self._optimizer.grad_norm):  # float16's overflows are skipped, and not counted
             self._norms.add(self._optimizer.grad_norm[None])
@@ -142,12 +143,16 @@ class PriorRun:
         """Losses of the held-out examples after so many steps, by the averaged weights."""
         if self._evaluation is None or self._evaluation[0] != done:
             assert self._validation is not None
-            with self.ema.in_place(), at_once(), self._optimizer.autocast():
+            with self._average_in_place(), at_once(), self._optimizer.autocast():
                 losses = self._validation.losses(self.prior, self._ranks.device)
             figures = {"loss": losses.loss, "text": losses.text, "image": losses.image}
             self._evaluation = done, {f"validation_{name}": value for name, value in figures.items()}
             self.lowest.add(losses.loss, done)
         return self._evaluation[1]
+
+    def _average_in_place(self) -> AbstractContextManager[None]:
+        """The averaged weights inside the block; before the first update of the average the weights themselves."""
+        return self.ema.in_place() if self._averaged else nullcontext()
 
     def figures(self, step: int, samples_per_second: float) -> dict[str, float]:
         """Loss and its parts in nats a token, the norm of the gradients before clipping, and the learning rate.
@@ -177,7 +182,7 @@ class PriorRun:
         if self._validation is None:
             return
         figures = self._evaluated(step)
-        with self.ema.in_place(), at_once(), self._optimizer.autocast():
+        with self._average_in_place(), at_once(), self._optimizer.autocast():
             simple = self._validation.baselines
             entropies = attention_entropy(self.prior, *self._validation.some(self._ranks.device))
         log.figures(step, figures | {f"attention_entropy_{kind}": value for kind, value in entropies.items()})
@@ -195,7 +200,7 @@ class PriorRun:
 
     def save(self, folder: Path) -> Path:
         """The averaged weights, with the sizes and what they are made for."""
-        with self.ema.in_place():
+        with self._average_in_place():
             save(self.prior, folder / WEIGHTS, self._made_for)
         return folder / WEIGHTS
 
@@ -213,6 +218,7 @@ class PriorRun:
         return {
             "means": self._means.copy(),
             "norms": self._norms.copy(),
+            "averaged": self._averaged,
             "window": self._window.copy(),
             "plateau": self.plateau.state_dict(),
             "lowest": self.lowest.state_dict(),
@@ -225,6 +231,7 @@ class PriorRun:
         self._optimizer.load_state_dict(state["optimizer"])
         self._means.load_state_dict(state["means"])
         self._norms.load_state_dict(state["norms"])
+        self._averaged = bool(state["averaged"])
         self._window.load_state_dict(state["window"])
         self.plateau.load_state_dict(state["plateau"])
         self.lowest.load_state_dict(state["lowest"])

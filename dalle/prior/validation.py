@@ -93,10 +93,15 @@ def _of_all(held: Mapping[int, np.ndarray], shards: int, ranks: Ranks) -> list[n
 
 
 def _equal_pictures(mine: Mapping[int, Identities], held: Mapping[int, np.ndarray], ranks: Ranks) -> int:
-    pictures = [mine[shard].pictures[rows] for shard, rows in held.items()]
-    of_held = np.unique(_from_all(np.concatenate([np.zeros(0, np.uint64), *pictures]), ranks))
-    rest = (np.delete(mine[shard].pictures, rows) for shard, rows in held.items())
-    return ranks.total(sum(int(np.isin(some, of_held).sum()) for some in rest))
+    """How many examples that are trained on have a crop, of as many as there are, that one held out has as well."""
+    crops = [mine[shard].crops.take(rows).values for shard, rows in held.items()]
+    of_held = np.unique(_from_all(np.concatenate([np.zeros(0, np.uint64), *crops]), ranks))
+    count = 0
+    for shard, rows in held.items():
+        of_shard = mine[shard].crops
+        equal = np.concatenate([[0], np.isin(of_shard.values, of_held).cumsum()])
+        count += int((np.delete(np.diff(equal[of_shard.starts]), rows) > 0).sum())
+    return ranks.total(count)
 
 
 def _from_all(numbers: np.ndarray, ranks: Ranks) -> np.ndarray:

@@ -85,8 +85,8 @@ class Identities:
 
     uids: np.ndarray
     """[examples] uint64: hash of each uid."""
-    pictures: np.ndarray
-    """[examples] uint64: hash of the codes of all crops of each."""
+    crops: Lists
+    """Of each example the hashes of the codes of its crops, uint64."""
 
 
 def _hashes(contents: Iterable[bytes]) -> np.ndarray:
@@ -130,12 +130,12 @@ class ExampleFiles:
         """Of the examples of a shard; arguments and errors are those of `read`."""
         table, path = self._table(shard, ["uid", "image_codes"], count)
         codes = Column(table["image_codes"], "image_codes", path)
-        crops = Lists(codes.lists.values, codes.lists.starts[codes.rows])  # all crops of an example are one list
         uids = table["uid"].to_pylist()
         if None in uids:
             codes.fail_at_row(uids.index(None), "has no uid beside it")
-        pictures = (crops.values[start:end].tobytes() for start, end in itertools.pairwise(crops.starts.tolist()))
-        return Identities(uids=_hashes(uid.encode() for uid in uids), pictures=_hashes(pictures))
+        starts = codes.lists.starts.tolist()
+        crops = (codes.lists.values[start:end].tobytes() for start, end in itertools.pairwise(starts))
+        return Identities(_hashes(uid.encode() for uid in uids), Lists(_hashes(crops), codes.rows))
 
     def _table(self, shard: str, columns: list[str], count: int) -> tuple[pa.Table, str]:
         """Columns of a shard, and the file's path for complaints."""

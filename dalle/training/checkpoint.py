@@ -128,8 +128,9 @@ def like(value: Tensor, model: Tensor) -> Tensor:
     Raises:
         ValueError: if it has another shape, which torch would stretch.
     """
-    if value.shape != model.shape:
-        raise ValueError(f"a tensor is {list(value.shape)}, expected {list(model.shape)}")
+    if value.shape != model.shape or value.dtype.is_floating_point != model.dtype.is_floating_point:
+        found, expected = (f"{str(one.dtype).removeprefix('torch.')} {list(one.shape)}" for one in (value, model))
+        raise ValueError(f"a tensor is {found}, expected {expected}")
     return torch.empty_like(model, dtype=value.dtype).copy_(value)
 
 

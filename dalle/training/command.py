@@ -82,6 +82,8 @@ class TrainingCommand(Generic[OptionsT]):
     """By name, one sentence and the options, which are the defaults of the flags after it."""
     train: Callable[[OptionsT], int]
     """Does it; gives the exit code."""
+    only_prints: Callable[[OptionsT], bool] = lambda _options: False
+    """Whether what is printed is all that is wanted, as of a plan: then it must be possible to print it."""
     sample: Sample | None = None
     """What no arguments at all stand for."""
 
@@ -91,7 +93,7 @@ class TrainingCommand(Generic[OptionsT]):
         Args:
             argv: the words after the command's name, or None for the process's own.
         """
-        words = list(sys.argv[1:] if argv is None else argv)
+        words, asked = list(sys.argv[1:] if argv is None else argv), list[OptionsT]()
 
         def work() -> int:
             print_messages()
@@ -101,9 +103,13 @@ class TrainingCommand(Generic[OptionsT]):
             check_renamed(words)
             with coloured(words):
                 options = parse(self.name, self.manual, self.presets, words)
+            asked.append(options)
             return self.train(options)
 
-        return conclude(CommandWords(name=self.name, stopped=STOPPED), work)
+        def only_prints() -> bool:
+            return any(self.only_prints(options) for options in asked)
+
+        return conclude(CommandWords(name=self.name, stopped=STOPPED), work, only_prints)
 
 
 def check_renamed(words: Sequence[str]) -> None:

@@ -60,10 +60,11 @@ def load_network(path: str | Path, kind: ModelKind[ConfigT, NetworkT]) -> Networ
     except (safetensors.SafetensorError, _Misfit) as error:
         reason = str(error) if isinstance(error, _Misfit) else f"SafetensorError: {error}"
         raise ValueError(f"{path}: is not {kind.what} ({' '.join(reason.split())})") from None
-    if fault := fault_of_numbers(tensors):
+    single = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    if fault := fault_of_numbers(single):
         raise ValueError(f"{path}: {fault}; it is of no use, take one that a training finished")
     network = kind.make(config)
-    network.load_state_dict({name: value.float() for name, value in tensors.items()})
+    network.load_state_dict(single)
     return network.eval()
 
 

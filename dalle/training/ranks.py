@@ -111,6 +111,11 @@ class Ranks:
             raise ValueError(f"rank {self.rank}: {subject} of another rank are not those of rank 0; {advice}")
 
 
+def is_first() -> bool:
+    """Whether this process is the first of those that `torchrun` started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def device_of(name: str) -> torch.device:
     """Where this process computes: `cpu`, `cuda` (its own of the GPUs), or `auto`, a GPU if there is one.
 

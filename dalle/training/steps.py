@@ -146,8 +146,8 @@ class OptimizerStep:
         return {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there, with the weight decay and betas of the options of now."""
-        options = [{name: group[name] for name in ("weight_decay", "betas")} for group in self._optimizer.param_groups]
+        """Go on from there, with the options of now."""
+        options = [{name: group[name] for name in group if name != "params"} for group in self._optimizer.param_groups]
         self._optimizer.load_state_dict(state["optimizer"])
         for group, kept in zip(self._optimizer.param_groups, options, strict=True):
             group.update(kept)

@@ -131,7 +131,7 @@ def cause_outside(error: Exception) -> str:
         if error.errno is None or not error.strerror:
             return f"{type(error).__name__}: {error}".rstrip(": ")
         return in_words(error.errno, error.strerror, str(error.filename or ""))
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _of_memory(error):
         return f"there is not enough memory; fewer processes need less, and what is finished is safe ({error})"
     if isinstance(error, BrokenExecutor):
         return "a worker process died, as it does when memory runs out: fewer processes need less"
@@ -140,6 +140,12 @@ def cause_outside(error: Exception) -> str:
     if type(error).__module__.partition(".")[0] in STORES:
         return f"the store failed ({type(error).__name__}: {error}); {_GOES_ON}"
     return ""
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether it is what torch raises where memory runs out, of the processor or of a GPU."""
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in said or "out of memory" in said)
 
 
 def in_words(number: int, says: str, name: str = "") -> str:

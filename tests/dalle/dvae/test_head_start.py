@@ -24,7 +24,7 @@ from dalle.dvae.options import PRESETS, SMALL_BUDGET, RelaxationOptions, TrainDV
 from dalle.dvae.phase import Phase
 from dalle.dvae.run import DVAERun
 from dalle.dvae.watching import CodeUsage
-from dalle.train_dvae import main, train_dvae
+from dalle.train_dvae import decided_before, main, train_dvae
 from dalle.training import checkpoint
 from dalle.training.ema import Ema
 from dalle.training.steps import OptimizerStep
@@ -196,7 +196,10 @@ def test_it_goes_on_in_the_phase_that_it_was_in(
     assert 0 == train_dvae(replace(whole, head_start="never"))
     assert "was begun with another head_start (always); goes on with what is given now" in capsys.readouterr().err
     early = with_head_start(photographs, tmp_path / "early")
-    assert 0 == train_dvae(with_loop(early, steps=3))
+    assert 0 == train_dvae(with_loop(replace(early, head_start="auto"), steps=3))
+    longer = with_loop(replace(early, head_start="auto"), steps=SMALL_BUDGET)
+    assert "always" == longer.decided(decided_before(longer.loop)).head_start, "more steps do not cut it short"
+    assert "" == decided_before(replace(longer.loop, incremental_mode="overwrite"))
     assert 0 == train_dvae(replace(early, head_start="never"))
     kl = [line["step"] for line in log_lines(tmp_path / "early") if "kl_per_code" in line]
     assert [4, 6, 8, 10, 12] == kl

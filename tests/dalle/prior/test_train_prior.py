@@ -38,7 +38,7 @@ def test_a_training_says_that_its_loss_falls(tmp_path: Path, capsys: pytest.Capt
         assert 0 == train_prior.main([*command, "--incremental_mode", "overwrite"])
         printed = capsys.readouterr().out
         assert "10 examples: 2 batches of 4, 2 left over" in printed
-        assert "held out: 3 examples; no picture of them is trained on" in printed
+        assert "held out: 3 examples; none that is trained on has the codes of one of them" in printed
         assert "the loss fell from" in printed
         lines = read_log(tmp_path / "prior")
         assert [5, 10] == [line["step"] for line in lines]
@@ -49,6 +49,7 @@ def test_a_training_says_that_its_loss_falls(tmp_path: Path, capsys: pytest.Capt
     with safetensors.safe_open(weights, "pt") as file:
         model = json.loads(file.metadata()["model"])
     assert (WORDS.fingerprint, "d" * 64) == (model["vocabulary"], model["dvae"])
+    assert model["lineage"] == json.loads((tmp_path / "prior/manifest.json").read_text())["lineage"]
     again = Prior(PriorConfig(**model["config"]))
     again.load_state_dict(safetensors.torch.load_file(weights))
     assert (512, 16) == (again.config.image_vocab_size, again.config.codes)
@@ -84,6 +85,7 @@ def test_a_loss_that_does_not_fall_is_a_failure(tmp_path: Path, capsys: pytest.C
         ([], (), "was never cleaned of near-duplicates"),
         (None, ("--batch_size", 99), "has 10 examples, expected at least the 99 of one batch"),
         (None, ("--heads", 0), "--heads 0: expected 1 or more"),
+        (None, ("--heads", 2**20, "--head_size", 2**20), "expected at most 1,048,576 dimensions in all"),
         (None, ("--plateau_on", "validation"), "with --decay_steps 100 the learning rate falls along a cosine"),
         (None, ("--validation_share", 0, "--plateau_on", "validation"), "there are no evaluations to go by"),
         (None, ("--device", "abacus"), "--device abacus: no training computes there"),
@@ -106,6 +108,30 @@ def test_what_cannot_be_used_is_refused(
         assert 0 == train_prior.main(
             flags(folder, tmp_path / "prior", "--allow_undeduplicated", "--learning_rate", 0.02, "--warmup_steps", 0)
         )
+
+
+def test_before_the_first_average_the_weights_themselves_are_left(tmp_path: Path) -> None:
+    """Not the fresh ones, which are what the average is until then; also after going on."""
+    folder = write_dataset(tmp_path / "examples", (9, 4))
+    more = ("--learning_rate", 0.02, "--warmup_steps", 0, "--eval_every", 3)
+    for name, every in (("average", 1), ("none", 11), ("decay", 1)):
+        decay = ("--ema_decay", 0) if name == "decay" else ()
+        assert 0 == train_prior.main(flags(folder, tmp_path / name, *more, *decay, "--ema_every", every))
+    for steps in (4, 10):
+        train_prior.main(flags(folder, tmp_path / "resumed", *more, "--ema_every", 11, "--steps", steps))
+    average, none, own, resumed = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("average", "none", "decay", "resumed")
+    )
+    assert none == own == resumed != average
+
+
+def test_a_network_for_which_there_is_not_enough_memory(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Which torch says in an error of its own: one sentence."""
+    folder = write_dataset(tmp_path / "examples", (9, 4))
+    assert 1 == train_prior.main(flags(folder, tmp_path / "prior", "--heads", 2**16, "--head_size", 16))
+    message = capsys.readouterr().err
+    assert "there is not enough memory" in message
+    assert 1 == len(message.splitlines())
 
 
 def test_a_plateau_needs_held_out_examples(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -17,8 +17,10 @@ from dalle.prior.validation import LEAST, MOST, Split, split
 from dalle.reading.batches import Batches
 from dalle.reading.example_files import Identities
 from dalle.reading.example_shards import ExampleShards
+from dalle.reading.ragged import Lists
+from dalle.text.padding import is_text
 from dalle.training.ranks import Ranks
-from tests.examples import CODES, example_rows, with_codes, write_dataset
+from tests.examples import CODES, WORDS, example_rows, with_codes, write_dataset
 
 ALONE = Ranks(rank=0, count=1, device=torch.device("cpu"))
 
@@ -33,7 +35,8 @@ class Uids:
 
     def identities(self, shard: int) -> Identities:
         digests = b"".join(hashlib.blake2b(b"%d" % uid, digest_size=8).digest() for uid in self.shards[shard])
-        return Identities(uids=np.frombuffer(digests, "<u8"), pictures=np.array(self.shards[shard], np.uint64) % 50)
+        crops = np.array(self.shards[shard], np.uint64) % 50
+        return Identities(np.frombuffer(digests, "<u8"), Lists(crops, np.arange(len(crops) + 1)))
 
     def without_dropout(self) -> Uids:
         return self
@@ -112,11 +115,22 @@ def test_batches_of_either_side(tmp_path: Path, files: str) -> None:
     assert 3 == len({shards.fingerprint, parts.training.fingerprint, parts.validation.fingerprint})
 
 
-def test_equal_pictures_are_counted(tmp_path: Path) -> None:
-    """Pictures that are there again under other captions."""
-    codes = [[[row % 150, 1, 2] + [7] * (CODES - 3)] for row in range(300)]
+def rows_of(shards: ExampleShards | None) -> list[int]:
+    """Rows of examples, as their captions tell them."""
+    assert shards is not None
+    texts = (batch["text_tokens"][0] for batch in Batches(shards, batch_size=1))
+    captions = (WORDS.decode(text[is_text(text, WORDS.vocab_size)].tolist()) for text in texts)
+    return [int(caption.split()[1]) for caption in captions]
+
+
+@pytest.mark.parametrize("crops", [1, 2])
+def test_equal_pictures_are_counted(crops: int, tmp_path: Path) -> None:
+    """Pictures that are there again under other captions; of several crops one is enough, be it another in each."""
+    codes = [[[row % 150, 0, 2] + [7] * (CODES - 3)] for row in range(300)]
+    for row in range(300 * (crops - 1)):  # beside the common crop one of its own, before it or after it
+        codes[row].insert(row // 150, [row, 1, 2, *codes[row][0][3:]])
     folder = write_dataset(tmp_path / "examples", (300,), rows=lambda *of: with_codes(example_rows(*of), codes))
     parts = split(ExampleShards(folder), 0.001, ALONE)
-    held = {tuple(batch["image_codes"][0].tolist()) for batch in Batches(parts.validation, batch_size=1)}
-    expected = sum(tuple(b["image_codes"][0].tolist()) in held for b in Batches(parts.training, batch_size=1))
+    held = {row % 150 for row in rows_of(parts.validation)}
+    expected = sum(row % 150 in held for row in rows_of(parts.training))
     assert expected == parts.equal_pictures > 30
