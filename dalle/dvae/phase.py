@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from dalle.dvae.bound import Objective
 from dalle.dvae.logit_laplace import map_pixels
@@ -17,7 +15,7 @@ from dalle.dvae.watching import code_usage
 from dalle.training.checkpoint import like
 from dalle.training.ema import Ema
 from dalle.training.logs import Means
-from dalle.training.ranks import Ranks
+from dalle.training.ranks import Ranks, gathering
 from dalle.training.steps import OptimizerOptions, OptimizerStep
 from schemas.commands.stopping import at_once
 
@@ -66,19 +64,13 @@ class Phase:
             pixels = map_pixels(portion.to(self._ranks.device)).contiguous(memory_format=torch.channels_last)
             start, share = first + index * micro, len(portion) / len(images)
             seeds = [(self._options.loop.seed, step, start + picture) for picture in range(len(portion))]
-            with self._gathering(last=index == len(portions) - 1):
+            with gathering(self._parallel, last=index == len(portions) - 1):
                 with self._optimizer.autocast():
                     loss, parts, logits = self._parallel(pixels, step, seeds)
                 self._optimizer.backward(loss * share)
             self._means.add(torch.cat([loss.detach()[None], parts]), share)
             if logits is not None and step % COUNT_EVERY == 0:
                 self._counts += logits.argmax(1).flatten().bincount(minlength=len(self._counts)).cpu()
-
-    def _gathering(self, *, last: bool) -> AbstractContextManager[None]:
-        """Gradients are averaged over the processes once a step, with the last portion's."""
-        if isinstance(self._parallel, DistributedDataParallel) and not last:
-            return self._parallel.no_sync()
-        return nullcontext()
 
     def figures(self, step: int) -> dict[str, float]:
         """After so many steps: loss and its parts, the schedules, the learning rate, and the use of the codes."""

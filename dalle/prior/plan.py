@@ -65,17 +65,13 @@ def _time(options: TrainPriorOptions, config: PriorConfig, measured: float) -> I
     )
     yield (
         f"  the training: {loop.steps:,} steps, {loop.steps * loop.batch_size:,} examples, {loop.steps * flops:.2e} "
-        f"FLOP; {_days(loop.steps * done / speed)} on {planning.gpus:,} x "
+        f"FLOP; {time_left(loop.steps * done / speed)} on {planning.gpus:,} x "
         f"{speed / planning.gpus / 1e12:,.2f} teraflops{share}"
     )
 
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:,.1f} s" if seconds < 1_000 else time_left(seconds)
-
-
-def _days(seconds: float) -> str:
-    return f"{seconds / 86_400:,.2f} days" if seconds > 20_000 else time_left(seconds)
 
 
 def _gb(count: float) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from dalle.prior.files import save
 from dalle.prior.flops import TRAINING, forward_flops
@@ -25,7 +24,7 @@ from dalle.training.ema import Ema
 from dalle.training.logs import Log, Means
 from dalle.training.plateau import Plateau
 from dalle.training.products import product_flops
-from dalle.training.ranks import Ranks
+from dalle.training.ranks import Ranks, gathering
 from dalle.training.steps import OptimizerStep, precision_on
 from schemas.commands.stopping import at_once
 from schemas.manifest import WEIGHTS
@@ -91,21 +90,15 @@ class PriorRun:
         portions = range(0, len(text_tokens), self._options.micro_batch_size)
         for first in portions:
             part = slice(first, first + self._options.micro_batch_size)
-            with self._gathering(last=first == portions[-1]), self._optimizer.autocast():
+            with gathering(self._parallel, last=first == portions[-1]), self._optimizer.autocast():
                 text, image = self._parallel(text_tokens[part], image_codes[part])
                 text = text * (in_text[part].sum() / of_text)
                 image = image * (len(text_tokens[part]) / len(text_tokens))
                 loss = weighted(text, image)
-            with self._gathering(last=first == portions[-1]):
+            with gathering(self._parallel, last=first == portions[-1]):
                 self._optimizer.backward(loss)
             losses += torch.stack([loss, text, image]).detach().double().cpu()
         return losses
-
-    def _gathering(self, *, last: bool) -> AbstractContextManager[None]:
-        """Gradients are averaged over the processes once a step, with the last portion's."""
-        if isinstance(self._parallel, DistributedDataParallel) and not last:
-            return self._parallel.no_sync()
-        return nullcontext()
 
     @property
     def _halves(self) -> str:

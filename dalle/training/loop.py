@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from dalle.training.options import LoopOptions
 from dalle.training.ranks import Ranks
 from dalle.training.set_aside import CHECKPOINTS, is_set_aside, settle
 from dalle.training.standing import SpoiltTraining, Standing
+from dalle.training.step_clock import StepClock
 from schemas import opening
 from schemas.commands.ending import CommandFailed, cause_outside
 from schemas.commands.guard import ask_for_patience
@@ -215,7 +215,7 @@ def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, log: Log | N
     def save(step: int, remembered: Mapping[str, Any]) -> Path:
         return _save({**remembered, "run": {**run.state_dict(), **remembered["run"]}}, options.output_folder, step)
 
-    clock = _Clock()
+    clock = StepClock()
     with (
         deferred(),
         contextlib.closing(iter(run.batches)) as batches,
@@ -258,41 +258,6 @@ def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, log: Log | N
                 evaluate()
             if log is not None and (step == options.steps or step % options.save_every == 0):
                 standing.saved(save(step, remember()))
-
-
-class _Clock:
-    """How long steps take: without evaluations, and without what comes before the first batch is there."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self._began: float | None = None
-        self._waited = self._elsewhere = 0.0
-
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """The block waits for data."""
-        started = time.monotonic()
-        yield
-        if self._began is None:
-            self._began = time.monotonic()
-        else:
-            self._waited += time.monotonic() - started
-
-    @contextlib.contextmanager
-    def elsewhere(self) -> Iterator[None]:
-        """The block is no part of a step."""
-        started = time.monotonic()
-        yield
-        if self._began is not None:
-            self._elsewhere += time.monotonic() - started
-
-    def take(self) -> tuple[float, float]:
-        """Seconds a step since the last call, and the share of them that data were waited for; they begin anew."""
-        now = time.monotonic()
-        seconds = max(now - (self._began or now) - self._elsewhere, 1e-9)
-        taken = seconds / max(self.steps, 1), self._waited / seconds
-        self.steps, self._began, self._waited, self._elsewhere = 0, now, 0.0, 0.0
-        return taken
 
 
 def _check_finite(loss: float, step: int, folder: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
+import statistics
 import time
 
 import torch
 
 SIDE, SIDE_ON_CUDA = 1_024, 8_192
 """Of the matrices: large enough for a processor to be at its best, or a GPU."""
-LEAST_SECONDS = 0.3
+LEAST_SECONDS = 0.1
+"""Every training begins with this."""
 
 
 def product_flops(device: torch.device, dtype: torch.dtype, *, repeats: int = 7, side: int = 0) -> float:
@@ -18,21 +19,24 @@ def product_flops(device: torch.device, dtype: torch.dtype, *, repeats: int = 7,
     Args:
         device: that multiplies; a processor with as many threads as torch uses now.
         dtype: of the matrices.
-        repeats: products that are timed at least, after one that is not; as many as 0.3 s take, if those are more.
+        repeats: products that are timed at least, after one that is not; as many as 0.1 s take, if those are more.
         side: rows and columns of each; large ones by default.
     """
     side = side or (SIDE_ON_CUDA if device.type == "cuda" else SIDE)
     one, other = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))
-    seconds = list[float]()
-    for number in itertools.count():
-        if number > repeats and sum(seconds[1:]) >= LEAST_SECONDS:
-            break
+
+    def seconds_of_one() -> float:
         _wait(device)
         begun = time.perf_counter()
         one @ other
         _wait(device)
-        seconds.append(time.perf_counter() - begun)
-    return float(2 * side**3 / sorted(seconds[1:])[(len(seconds) - 1) // 2])
+        return time.perf_counter() - begun
+
+    seconds_of_one()
+    seconds, end = list[float](), time.perf_counter() + LEAST_SECONDS
+    while len(seconds) < repeats or time.perf_counter() < end:
+        seconds.append(seconds_of_one())
+    return 2 * side**3 / statistics.median(seconds)
 
 
 def _wait(device: torch.device) -> None:

@@ -111,6 +111,13 @@ class Ranks:
             raise ValueError(f"rank {self.rank}: {subject} of another rank are not those of rank 0; {advice}")
 
 
+def gathering(parallel: nn.Module, *, last: bool) -> contextlib.AbstractContextManager[None]:
+    """Gradients of what `Ranks.parallel` gave are averaged once a step, in the block of its last portion."""
+    if isinstance(parallel, DistributedDataParallel) and not last:
+        return parallel.no_sync()
+    return contextlib.nullcontext()
+
+
 def is_first() -> bool:
     """Whether this process is the first of those that `torchrun` started, or the only one."""
     return os.environ.get("RANK", "0") == "0"

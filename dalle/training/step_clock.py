@@ -1,0 +1,43 @@
+"""How fast a training is, and for how long it waits for data."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+
+class StepClock:
+    """How long steps take: without evaluations, and without what comes before the first batch is there."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        """That were taken since the last `take`; whoever takes them counts."""
+        self._began: float | None = None
+        self._waited = self._elsewhere = 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The block waits for data."""
+        started = time.monotonic()
+        yield
+        if self._began is None:
+            self._began = time.monotonic()
+        else:
+            self._waited += time.monotonic() - started
+
+    @contextlib.contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """The block is no part of a step."""
+        started = time.monotonic()
+        yield
+        if self._began is not None:
+            self._elsewhere += time.monotonic() - started
+
+    def take(self) -> tuple[float, float]:
+        """Seconds a step since the last call, and the share of them that data were waited for; they begin anew."""
+        now = time.monotonic()
+        seconds = max(now - (self._began or now) - self._elsewhere, 1e-9)
+        taken = seconds / max(self.steps, 1), self._waited / seconds
+        self.steps, self._began, self._waited, self._elsewhere = 0, now, 0.0, 0.0
+        return taken
