@@ -33,10 +33,10 @@ import torch
 
 from benchmarks.record import RESULTS, record, spread
 from dalle.detectors import Embedder, load_detector
-from dalle.detectors.precision import fast_dtype
 from dalle.pictures.edits import EDITS
 from dalle.pictures.images import decode
 from dalle.pictures.resize import resize
+from dalle.training.precision import fast_dtype
 from pipelines.copies.embedding import REFERENCE_TABLE
 from pipelines.copies.within.cells import CELLS_EACH, centres, nearest_cells, number_of_cells
 from pipelines.stages.embed import embed

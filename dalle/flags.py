@@ -39,6 +39,30 @@ def parse(prog: str, manual: str, sizes: Mapping[str, tuple[str, T]], argv: Sequ
     )
 
 
+def parse_options(prog: str, manual: str, options_type: type[T], argv: Sequence[str] | None) -> T:
+    """The options of a job that has no sizes to choose from.
+
+    Args:
+        prog: how the job is called, such as `dalle.evaluate`.
+        manual: its docstring, shown by --help.
+        options_type: a dataclass of dataclasses.
+        argv: the words after the job's name, or None for the process's own.
+
+    Raises:
+        ValueError: if the options contradict themselves.
+        SystemExit: after --help, or with 2 if a flag is unknown or its value cannot be read.
+    """
+    return tyro.cli(
+        options_type,
+        prog=f"python -m {prog}",
+        description=manual,
+        args=list(sys.argv[1:] if argv is None else argv),
+        use_underscores=True,
+        registry=registry(),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
+    )
+
+
 def registry() -> ConstructorRegistry:
     """Booleans take `--flag` and `--flag True|False`; numbers say what they expected."""
     rules = ConstructorRegistry()

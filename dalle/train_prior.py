@@ -42,11 +42,12 @@ from dalle.prior.network import Prior
 from dalle.prior.options import PRESETS, ExampleOptions, TrainPriorOptions
 from dalle.prior.plan import plan
 from dalle.prior.run import PriorRun
-from dalle.prior.validation import Split, split
+from dalle.prior.validation import split
 from dalle.prior.watching import Validation
 from dalle.reading.batches import Batches
 from dalle.reading.endless import Endless
 from dalle.reading.example_shards import ExampleShards
+from dalle.reading.holding_out import Split
 from dalle.text import tokenizer
 from dalle.training.command import Sample, TrainingCommand
 from dalle.training.logs import read_log
@@ -175,7 +176,7 @@ def _what_changes_bytes(options: TrainPriorOptions) -> dict[str, Any]:
     return options_json(options) | ({"eval_every": options.loop.eval_every} if follows else {})
 
 
-def _introduce(options: TrainPriorOptions, parts: Split, prior: nn.Module) -> None:
+def _introduce(options: TrainPriorOptions, parts: Split[ExampleShards], prior: nn.Module) -> None:
     shards, optimizer = parts.training, options.optimizer
     weights = sum(value.numel() for value in prior.parameters())
     guess = weighted(*(torch.tensor(math.log(size)) for size in (shards.vocab_size, shards.image_vocab_size)))
@@ -193,7 +194,7 @@ def _introduce(options: TrainPriorOptions, parts: Split, prior: nn.Module) -> No
         )
 
 
-def _held_out(parts: Split) -> str:
+def _held_out(parts: Split[ExampleShards]) -> str:
     if not parts.held_out:
         return "no examples, so nothing will be said of what is learnt beyond them"
     if not parts.equal_pictures:

@@ -29,8 +29,9 @@ from schemas.objects import etag_of
 from schemas.regular_file import check_regular
 from schemas.uploads import put_file
 
-ROOMS = ("dedup", "img_emb", "metadata", "_within")
-"""Sub-folders of a dataset's folder, all made by `pipelines.dedup`: findings, vectors, whose they are, and its work."""
+ROOMS = ("dedup", "img_emb", "metadata", "_within", "images")
+"""Sub-folders of a dataset's folder: made by `pipelines.dedup` findings, vectors, whose they are, and its work; by
+`dalle.generate` pictures."""
 
 RECIPE = "_recipe.json"
 """What an unfinished folder, or the next state of a finished one, is being made from; its manifest takes its place."""

@@ -7,7 +7,7 @@ from schemas.manifest import MANIFEST, fingerprint, made_from, read_manifest
 
 SAMPLE = "data/sample"
 PAIRS, CLEAN, VOCABULARY, EXAMPLES = (f"{SAMPLE}/{name}" for name in ("pairs", "clean", "vocab", "examples"))
-DVAE, PRIOR = f"{SAMPLE}/dvae", f"{SAMPLE}/prior"
+DVAE, PRIOR, CONTRASTIVE = (f"{SAMPLE}/{name}" for name in ("dvae", "prior", "contrastive"))
 
 _MADE_BY = {PAIRS: "ingest", CLEAN: "dedup", VOCABULARY: "vocab", EXAMPLES: "encode"}
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 from schemas.examples import EXAMPLES
 from schemas.pairs import LEDGER
 from schemas.reasons import REASONS
+from schemas.samples import samples_schema
 
 
 def columns_table(schema: pa.Schema) -> str:
@@ -33,6 +34,7 @@ TABLES = {
     "ledger": lambda: columns_table(LEDGER),
     "reasons": reasons_table,
     "examples": lambda: columns_table(EXAMPLES),
+    "samples": lambda: columns_table(samples_schema(1024)),
 }
 """By the name that the README's markers give them."""
 

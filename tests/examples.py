@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from dalle import scenes
 from dalle.pictures.resize import encode
 from dalle.text import tokenizer
 from schemas.examples import examples_schema, write_examples
@@ -98,6 +99,36 @@ def write_pictures(path: Path, counts: Sequence[int], *, lineage: Sequence[dict]
             )
             staging.publish()
     write_manifest(folder, "pairs", counts, lineage, {})
+    return str(path)
+
+
+def write_scenes(
+    path: Path, counts: Sequence[int], *, side: int = 64, first: int = 0, kind: str = "jpg", **more: Sequence[dict]
+) -> str:
+    """A dataset of pairs of drawn scenes, [side, side], with two true captions each; the same from the same seeds on."""
+    folder = Folder(path)
+    folder.make()
+    for shard, count in enumerate(counts):
+        drawn = [scenes.compose(seed, side, side) for seed in range(first, first + count)]
+        stored = [encode(scenes.draw(scene), kind, 90) for scene in drawn]
+        rows = [
+            {
+                "key": f"{shard:05d}{row:04d}",
+                "text": captions[0],
+                "captions": captions,
+                "status": "success",
+                "uid": hashlib.sha256(f"scene {scene.seed}".encode()).hexdigest()[:32],
+                "stored_sha256": hashlib.sha256(stored[row]).hexdigest(),
+            }
+            for row, scene in enumerate(drawn)
+            for captions in [scenes.describe(scene, 2)]
+        ]
+        ledger = pa.Table.from_pylist(rows, schema=LEDGER)
+        with Staging(folder) as staging:
+            write_pairs(staging, f"{shard:05d}", ledger, stored.__getitem__, kind=kind, output_format="webdataset")
+            staging.publish()
+        first += count
+    write_manifest(folder, "pairs", counts, more.get("lineage", (DEDUP,)), {})
     return str(path)
 
 

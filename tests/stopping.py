@@ -197,10 +197,11 @@ def read(url: str) -> dict[str, bytes] | str:
         manifest = read_manifest(folder)
     except ValueError as error:
         return str(error)
-    for shard in manifest["shards"]:
-        for name, record in shard["files"].items():
-            assert record["sha256"] == folder.sha256(name), f"{name} is not the manifest's"
-    return {name: folder.read_bytes(name) for shard in manifest["shards"] for name in shard["files"]}
+    files = {name: record for shard in manifest["shards"] for name, record in shard["files"].items()}
+    files |= manifest.get("files", {})
+    for name, record in files.items():
+        assert record["sha256"] == folder.sha256(name), f"{name} is not the manifest's"
+    return {name: folder.read_bytes(name) for name in files}
 
 
 @contextlib.contextmanager

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from dalle.detectors.network import fold, load, normalise
-from dalle.detectors.precision import fast_dtype
 from dalle.detectors.thumbnails import thumbnail
 from dalle.pictures.pixels import Pixels
+from dalle.training.precision import fast_dtype
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "detector.safetensors"
 

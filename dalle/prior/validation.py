@@ -1,109 +1,18 @@
-"""Which examples are held out of a training to validate it on: those whose uid has a small hash.
+"""Which examples are held out of a prior's training to validate it on (`dalle.reading.holding_out`).
 
-So the same pairs are held out whatever the order and the size of the shards, and whatever else is collected with them;
-pairs of one uid are held out together. Every process looks at its share of the shards.
+They are read with the tokens that the dataset holds, so that every evaluation sees the same ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-import numpy as np
-
-from dalle.reading.example_files import Identities
 from dalle.reading.example_shards import ExampleShards
+from dalle.reading.holding_out import Split, hold_out
 from dalle.training.ranks import Ranks
 
-LEAST = 64
-"""Examples that are held out at least."""
-MOST = 4
-"""At most one of so many is held out."""
 
-
-@dataclass(frozen=True)
-class Split:
-    """A dataset in two parts."""
-
-    training: ExampleShards
-    validation: ExampleShards | None
-    """None if nothing is held out."""
-    equal_pictures: int = 0
-    """Examples of the training that have the very codes of one that is held out."""
-
-    @property
-    def held_out(self) -> int:
-        """Examples that are held out."""
-        return sum(self.validation.counts) if self.validation else 0
-
-
-def split(shards: ExampleShards, share: float, ranks: Ranks) -> Split:
-    """Hold out a share of the examples, at least 64, at most a quarter.
-
-    Nothing is held out where that cannot be: of fewer than 4 examples, or where more than a quarter have one uid.
-
-    Args:
-        shards: all examples.
-        share: of the examples, 0 to 1; 0 holds out nothing.
-        ranks: the processes that train; all of them call this.
-
-    Raises:
-        ValueError: if a shard is broken.
-    """
-    if not share:
-        return Split(shards, None)
-    mine = {shard: shards.identities(shard) for shard in range(ranks.rank, len(shards.counts), ranks.count)}
-    limit = _limit([some.uids for some in mine.values()], share, sum(shards.counts), ranks)
-    if limit is None:
-        return Split(shards, None)
-    held = {shard: np.flatnonzero(some.uids <= limit) for shard, some in mine.items()}
-    rows = _of_all(held, len(shards.counts), ranks)
-    rest = [np.delete(np.arange(count), some) for count, some in zip(shards.counts, rows, strict=True)]
-    return Split(
-        training=shards.only(rest),
-        validation=shards.without_dropout().only(rows),
-        equal_pictures=_equal_pictures(mine, held, ranks),
-    )
-
-
-def _limit(uids: Sequence[np.ndarray], share: float, total: int, ranks: Ranks) -> np.uint64 | None:
-    """The largest hash of a uid that is held out, from the hashes of this process's shards."""
-    of_share = np.uint64(min(int(share * 2**64), 2**64 - 1))
-    below = ranks.total(sum(int((some <= of_share).sum()) for some in uids))
-    most = total // MOST
-    wanted = min(max(below, LEAST), most)
-    if wanted == below:
-        return of_share if below else None
-    smallest = _from_all(np.sort(np.concatenate([np.zeros(0, np.uint64), *uids]))[: most + 1], ranks)
-    smallest = np.sort(smallest)[: most + 1]
-    if not wanted:
-        return None
-    first, end = (int(np.searchsorted(smallest, smallest[wanted - 1], side)) for side in ("left", "right"))
-    if end <= most:
-        return smallest[end - 1]
-    return smallest[first - 1] if first else None  # pairs of one uid stay together
-
-
-def _of_all(held: Mapping[int, np.ndarray], shards: int, ranks: Ranks) -> list[np.ndarray]:
-    """The rows that are held out, of every shard, from those of this process's."""
-    pairs = [np.stack([np.full(len(rows), shard), rows]) for shard, rows in held.items()]
-    flat = np.concatenate([np.zeros((2, 0), np.int64), *pairs], axis=1).T.astype(np.uint64)
-    of_shard = _from_all(flat.reshape(-1), ranks).reshape(-1, 2).astype(np.int64)
-    return [np.sort(of_shard[of_shard[:, 0] == shard, 1]) for shard in range(shards)]
-
-
-def _equal_pictures(mine: Mapping[int, Identities], held: Mapping[int, np.ndarray], ranks: Ranks) -> int:
-    """How many examples that are trained on have a crop, of as many as there are, that one held out has as well."""
-    crops = [mine[shard].crops.take(rows).values for shard, rows in held.items()]
-    of_held = np.unique(_from_all(np.concatenate([np.zeros(0, np.uint64), *crops]), ranks))
-    count = 0
-    for shard, rows in held.items():
-        of_shard = mine[shard].crops
-        equal = np.concatenate([[0], np.isin(of_shard.values, of_held).cumsum()])
-        count += int((np.delete(np.diff(equal[of_shard.starts]), rows) > 0).sum())
-    return ranks.total(count)
-
-
-def _from_all(numbers: np.ndarray, ranks: Ranks) -> np.ndarray:
-    """The numbers of all processes, [n] uint64, one after the other."""
-    return np.frombuffer(b"".join(ranks.from_all(numbers.astype("<u8").tobytes())), "<u8").astype(np.uint64)
+def split(shards: ExampleShards, share: float, ranks: Ranks) -> Split[ExampleShards]:
+    """Hold out a share of the examples, at least 64, at most a quarter; arguments and errors of `hold_out`."""
+    parts = hold_out(shards, share, ranks)
+    return replace(parts, validation=parts.validation.without_dropout()) if parts.validation else parts

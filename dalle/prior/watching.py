@@ -17,8 +17,9 @@ from torch import Tensor
 from dalle.prior.losses import weighted
 from dalle.prior.network import Prior
 from dalle.prior.ngrams import Baselines, baselines
-from dalle.prior.validation import Split
 from dalle.reading.batches import Batch, Batches
+from dalle.reading.example_shards import ExampleShards
+from dalle.reading.holding_out import Split
 from dalle.text.padding import is_text
 
 FITTED = 20_000
@@ -51,7 +52,7 @@ class Validation:
         batch_size: how many at once.
     """
 
-    def __init__(self, split: Split, examples: int, batch_size: int) -> None:
+    def __init__(self, split: Split[ExampleShards], examples: int, batch_size: int) -> None:
         self._split = split
         wanted = min(examples, split.held_out)
         self._count = -(-wanted // batch_size)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dalle.prior.layout import Layout
-from dalle.prior.parallel import for_each
+from dalle.training.parallel import for_each
 
 SCORES = 3 << 20
 """Bytes of scores that are held at a time."""

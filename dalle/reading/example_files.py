@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
+from dalle.reading.identities import Identities, hashes
 from dalle.reading.ragged import Column, Lists, joined
 from schemas.examples import CODES, TEXT_LENGTH
 from schemas.folder import Folder
@@ -80,22 +80,6 @@ def joined_examples(parts: list[Examples]) -> Examples:
 
 
 @dataclass(frozen=True)
-class Identities:
-    """By what examples are told apart."""
-
-    uids: np.ndarray
-    """[examples] uint64: hash of each uid."""
-    crops: Lists
-    """Of each example the hashes of the codes of its crops, uint64."""
-
-
-def _hashes(contents: Iterable[bytes]) -> np.ndarray:
-    """[n] uint64, uniform."""
-    digests = b"".join(hashlib.blake2b(content, digest_size=8).digest() for content in contents)
-    return np.frombuffer(digests, "<u8").astype(np.uint64)
-
-
-@dataclass(frozen=True)
 class ExampleFiles:
     """The files of a dataset of examples, and what its manifest says of every example in them."""
 
@@ -135,7 +119,7 @@ class ExampleFiles:
             codes.fail_at_row(uids.index(None), "has no uid beside it")
         starts = codes.lists.starts.tolist()
         crops = (codes.lists.values[start:end].tobytes() for start, end in itertools.pairwise(starts))
-        return Identities(_hashes(uid.encode() for uid in uids), Lists(_hashes(crops), codes.rows))
+        return Identities(hashes(uid.encode() for uid in uids), Lists(hashes(crops), codes.rows))
 
     def _table(self, shard: str, columns: list[str], count: int) -> tuple[pa.Table, str]:
         """Columns of a shard, and the file's path for complaints."""

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from dalle.reading.epoch_order import Piece, draws
-from dalle.reading.example_files import ExampleFiles, Examples, Identities, joined_examples
+from dalle.reading.example_files import ExampleFiles, Examples, joined_examples
+from dalle.reading.identities import Identities
 from dalle.reading.ragged import Lists
 from dalle.reading.training_manifest import training_manifest
 from dalle.text.padding import padding_tokens

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dalle.pictures import images
 from dalle.pictures.pixels import Pixels
@@ -15,6 +20,8 @@ from schemas.folder import Folder
 from schemas.manifest import Counts, fingerprint, lineage_from
 from schemas.opening import check_unchanged
 from schemas.pair_shards import read_pictures
+from schemas.pairs import SUCCESS
+from schemas.shards import read_parquet
 
 View = Callable[[Pixels, np.random.Generator], Pixels]
 """What is made of a picture each time it is read; the generator is the example's own."""
@@ -53,7 +60,52 @@ class PairShards:
         self._names = [shard["name"] for shard in manifest["shards"]]
         self.counts = [Counts.of_json(shard["counts"]).kept for shard in manifest["shards"]]
         self._reads = [fingerprint(shard["files"]) for shard in manifest["shards"]]
+        self._sizes = self.counts
         self._first_ids = np.cumsum([0, *self.counts])
+        self._rows: list[np.ndarray] | None = None
+        """Of each shard those pictures that are read; None: all."""
+
+    def only(self, rows: Sequence[np.ndarray]) -> PairShards:
+        """Some of the pairs, as shards of their own.
+
+        Args:
+            rows: of each shard the numbers, among those that are read of it now, [n] int64, ascending.
+        """
+        part = copy.copy(self)
+        before = self._rows
+        part._rows = list(rows) if before is None else [old[new] for old, new in zip(before, rows, strict=True)]
+        part.counts = [len(some) for some in part._rows]
+        read = hashlib.sha256(b"".join(np.append(some, -1).astype("<i8").tobytes() for some in part._rows)).hexdigest()
+        part.fingerprint = fingerprint([self.fingerprint, read])
+        return part
+
+    def seen_through(self, view: View) -> PairShards:
+        """The same pairs through another view."""
+        part = copy.copy(self)
+        part._view = view
+        return part
+
+    def ledger(self, shard: int, columns: Sequence[str]) -> pa.Table:
+        """What the ledger says of the pairs of a shard that are read, a row for each.
+
+        Raises:
+            ValueError: if it has another number of pictures than the manifest says, or the dataset was changed since
+                this object was made.
+        """
+        name = self._names[shard]
+        with self._unchanged(shard):
+            table = read_parquet(self._folder, f"{name}.parquet", ["status", *columns])
+            table = table.filter(pc.equal(table["status"], SUCCESS)).drop_columns(["status"])
+            if table.num_rows != self._sizes[shard]:
+                raise ValueError(
+                    f"{self._folder.path(name)}.parquet: has {table.num_rows} pictures, the manifest says "
+                    f"{self._sizes[shard]}; run pipelines.audit"
+                )
+        return table if self._rows is None else table.take(pa.array(self._rows[shard]))
+
+    def where(self, shard: int) -> str:
+        """What a shard is called in complaints."""
+        return self._folder.path(self._names[shard])
 
     def too_few(self, batch_size: int) -> str:
         """That the dataset does not fill a batch, for an error."""
@@ -74,22 +126,36 @@ class PairShards:
         ids: list[int] = []
         for piece in pieces:
             shard, before = self._names[piece.shard], len(data)
-            try:
+            wanted = self._wanted(piece)
+            with self._unchanged(piece.shard):
                 for number, (key, _, picture) in enumerate(read_pictures(self._folder, shard)):
-                    if number >= piece.end:
+                    if number >= wanted.stop:
                         break
-                    if number >= piece.first:
+                    if number in wanted:
                         data.append(picture)
                         names.append(f"{self._folder.path(shard)}, sample {key}")
                         ids.append(int(self._first_ids[piece.shard]) + number)
-            finally:  # a change is the cause of whatever else is wrong with it
-                check_unchanged(self._folder, shard, self._reads[piece.shard])
             if len(data) - before != piece.end - piece.first:
                 raise ValueError(
-                    f"{self._folder.path(shard)}: has fewer pictures than the {self.counts[piece.shard]} that the "
+                    f"{self._folder.path(shard)}: has fewer pictures than the {self._sizes[piece.shard]} that the "
                     "manifest says; run pipelines.audit"
                 )
         return StoredPictures(data, names, np.array(ids, np.int64))
+
+    def _wanted(self, piece: Piece) -> _Numbers:
+        """Which pictures of the shard are meant, by their numbers in it."""
+        if self._rows is None:
+            return _Numbers(range(piece.first, piece.end), piece.end)
+        rows = self._rows[piece.shard][piece.first : piece.end].tolist()
+        return _Numbers(frozenset(rows), rows[-1] + 1 if rows else 0)
+
+    @contextlib.contextmanager
+    def _unchanged(self, shard: int) -> Iterator[None]:
+        """While a shard is read: a change of it is the cause of whatever else is wrong with it."""
+        try:
+            yield
+        finally:
+            check_unchanged(self._folder, self._names[shard], self._reads[shard])
 
     def batch(self, examples: StoredPictures, index: np.ndarray, seed: int, epoch: int) -> dict[str, np.ndarray]:
         """The pictures at some indices.
@@ -113,3 +179,14 @@ class PairShards:
                 )
             pictures.append(pixels)
         return {"images": np.stack(pictures).transpose(0, 3, 1, 2)}
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """Some whole numbers below `stop`."""
+
+    numbers: range | frozenset[int]
+    stop: int
+
+    def __contains__(self, number: int) -> bool:
+        return number in self.numbers

@@ -131,7 +131,7 @@ def device_of(name: str) -> torch.device:
     """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise ValueError(f"--device {device}: no training computes there; use auto, cpu or cuda")
+        raise ValueError(f"--device {device}: nothing computes there; use auto, cpu or cuda")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {device}: torch finds no GPU here; use --device cpu")
     return torch.device(device, int(os.environ.get("LOCAL_RANK", 0))) if device == "cuda" else torch.device(device)

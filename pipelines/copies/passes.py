@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from dalle.detectors import Embedder
-from dalle.detectors.precision import fast_dtype
+from dalle.training.precision import fast_dtype
 from pipelines.copies.cleaning import Clean
 from pipelines.copies.comparing import FINDINGS, VECTORS, Compare
 from pipelines.copies.embedding import MAKE_VECTORS, EmbedPairs, say_detector

@@ -12,8 +12,8 @@ from rich.text import Text
 from pipelines.forecast.estimate import Forecast
 from pipelines.forecast.intervals import Estimate
 from pipelines.forecast.probing import LEAST, MOST, SHARE
-from pipelines.running.console import console as printable_console
 from pipelines.running.report import human_bytes
+from schemas.commands.console import console as printable_console
 from schemas.reasons import REASONS
 
 _LEFT = {

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from pipelines.running.console import console
 from pipelines.running.do_unit import PROGRESS
 from pipelines.running.unit import Unit
+from schemas.commands.console import console
 from schemas.commands.printing import trusted
 from schemas.folder import Folder
 from schemas.manifest import Counts, Marker, marker_name

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.running.console import console as printable_console
+from schemas.commands.console import console as printable_console
 from schemas.manifest import Counts
 from schemas.matches import WITHIN
 from schemas.pairs import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, REFUSED, REMOVED

@@ -8,8 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.running.console import console as printable_console
 from pipelines.sample_web.making import SampleWeb
+from schemas.commands.console import console as printable_console
 from schemas.folder import Folder
 from schemas.manifest import read_manifest
 from schemas.pairs import SUCCESS

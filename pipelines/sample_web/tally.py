@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from dalle.pictures.images import decode
-from pipelines.running.console import console as printable_console
 from pipelines.sample_web.making import SampleWeb
 from pipelines.sample_web.pictures import thumbnail, thumbnail_distance
 from pipelines.sample_web.troubles import TROUBLES, Trouble
+from schemas.commands.console import console as printable_console
 from schemas.folder import Folder
 from schemas.manifest import read_manifest
 from schemas.matches import WITHIN_SET

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from dalle.pages.frame import Frame, base64_text, bytes_in, measured, page_json
 from dalle.pictures.apart import decode_apart
 from dalle.pictures.faults import UndecodableImage
 from dalle.pictures.pixels import Pixels
+from dalle.pictures.thumbnails import side_decoded_for, side_for, thumbnail, thumbnail_of
 from pipelines.copies.comparing import REFERENCES
 from pipelines.copies.embedding import read_reference_captions
 from pipelines.copies.references import Reference
 from pipelines.copies.review.pairs import SetOnPage, choose
-from pipelines.copies.review.thumbnails import side_decoded_for, side_for, thumbnail, thumbnail_of
-from schemas.folder import Folder, Staging
+from schemas.folder import Folder
 from schemas.matches import WITHIN_SET, Decisions
 from schemas.pair_shards import read_pictures
 from schemas.shards import read_parquet
@@ -35,15 +32,7 @@ _MOST_BYTES_OF_FACTS = MOST_BYTES // 2
 _MOST_BYTES_OF_A_PICTURE = 16_000
 _MOST_CHARACTERS = 200
 """Of a caption."""
-_SCRIPTS = ("marks.js", "counts.js", "histogram.js", "list.js", "page.js")
-
-_TEMPLATES = Environment(
-    loader=PackageLoader("pipelines.copies.review", "page"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_FRAME = Frame("pipelines.copies.review", ("marks.js", "counts.js", "histogram.js", "page.js"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,26 +84,18 @@ def write_page(folder: Folder, reviewed: Reviewed, most_pairs: int = MOST_PAIRS)
     while len(shown.facts) > _MOST_BYTES_OF_FACTS and most_pairs > 1:
         most_pairs //= 2
         shown = _shown(folder, reviewed, most_pairs)
-    script, style = (Markup("\n".join(map(_source, names))) for names in (_SCRIPTS, ("page.css",)))  # noqa: S704
     count = max(1, len(shown.captions))
-    rest = MOST_BYTES - len(shown.facts) - len(script) - len(style) - 16_000 - 8 * count
-    most = min(_MOST_BYTES_OF_A_PICTURE, rest // count * 3 // 4 - 3)  # base64 makes four characters of three bytes
+    rest = MOST_BYTES - len(shown.facts) - _FRAME.size - 8 * count
+    most = min(_MOST_BYTES_OF_A_PICTURE, bytes_in(rest // count))
     sizes: list[int] = []
-    pieces = _TEMPLATES.get_template("page.html").generate(
-        script=script,
-        script_hash=_hash(script),
-        style=style,
-        style_hash=_hash(style),
-        pictures=_measured(_encoded(reviewed, shown, most), sizes),
+    _FRAME.write(
+        folder,
+        PAGE,
+        pictures=measured(_encoded(reviewed, shown, most), sizes),
         sizes=sizes,  # filled as `pictures`, which stands before it, is written
         facts=shown.facts,
         side=side_for(most),
     )
-    with Staging(folder) as staging:
-        with staging.file(PAGE) as file:
-            for piece in pieces:
-                file.write(piece.encode())
-        staging.publish()
 
 
 def _shown(folder: Folder, reviewed: Reviewed, most_pairs: int) -> _Shown:
@@ -145,7 +126,7 @@ def _with_captions(
         "decisions": [[*pair, decision] for pair, decision in sorted(reviewed.decisions.pairs.items())],
         "sets": [_set_facts(one, positions, len(texts.get(one.name, ()))) for one in sets],
     }
-    return _Shown(keys, references, captions, htmlsafe_json_dumps(facts, sort_keys=True, separators=(",", ":")))
+    return _Shown(keys, references, captions, page_json(facts))
 
 
 def _set_facts(one: SetOnPage, positions: Mapping[Any, int], references: int) -> dict[str, Any]:
@@ -195,7 +176,7 @@ def _encoded(reviewed: Reviewed, shown: _Shown, most: int) -> Iterator[str]:
         for key, _, data in read_pictures(reviewed.pairs, shard):
             if key in left:
                 left.remove(key)
-                yield _base64(thumbnail(data, most))
+                yield base64_text(thumbnail(data, most))
             if not left:
                 break
         if left:
@@ -206,30 +187,10 @@ def _encoded(reviewed: Reviewed, shown: _Shown, most: int) -> Iterator[str]:
     there = ((one, known[one].read()) for one in shown.references if one in known)
     decoded = decode_apart(there, at_least=side_decoded_for(most))  # others' pictures, unlike those above
     for one in shown.references:
-        yield _base64(_of_reference(*next(decoded), most)) if one in known else ""
+        yield base64_text(_of_reference(*next(decoded), most)) if one in known else ""
 
 
 def _of_reference(one: tuple[str, str], pixels: Pixels | UndecodableImage, most: int) -> bytes:
     if isinstance(pixels, UndecodableImage):
         raise ValueError(f"the reference {one[1]} of {one[0]} cannot be decoded any more ({pixels}); embed it again")
     return thumbnail_of(pixels, most)
-
-
-def _measured(pieces: Iterable[str], sizes: list[int]) -> Iterator[str]:
-    """The pieces as they are; their lengths in characters are appended to `sizes`."""
-    for piece in pieces:
-        sizes.append(len(piece))
-        yield piece
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _source(name: str) -> str:
-    assert _TEMPLATES.loader is not None
-    return _TEMPLATES.loader.get_source(_TEMPLATES, name)[0]
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -12,8 +12,8 @@ from dalle.pictures import apart
 from dalle.pictures.apart import decode_apart
 from dalle.pictures.folders import read_picture, read_pictures
 from dalle.pictures.images import UndecodableImage, decode
+from dalle.pictures.thumbnails import side_decoded_for, thumbnail, thumbnail_of
 from dalle.scenes import compose, draw
-from pipelines.copies.review.thumbnails import side_decoded_for, thumbnail, thumbnail_of
 from pipelines.stages.embed import embed
 from tests.dalle.pictures.files import SCENE, saved
 

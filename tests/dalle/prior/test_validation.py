@@ -13,10 +13,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dalle.prior.validation import LEAST, MOST, Split, split
+from dalle.prior.validation import split
 from dalle.reading.batches import Batches
-from dalle.reading.example_files import Identities
 from dalle.reading.example_shards import ExampleShards
+from dalle.reading.holding_out import LEAST, MOST, Split
+from dalle.reading.identities import Identities
 from dalle.reading.ragged import Lists
 from dalle.text.padding import is_text
 from dalle.training.ranks import Ranks

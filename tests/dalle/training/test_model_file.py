@@ -19,6 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from dalle import dvae, prior
+from dalle.contrastive import load as load_contrastive
+from dalle.contrastive import network as contrastive_network
+from dalle.contrastive.config import ContrastiveConfig
 from dalle.detectors.builtin import Builtin
 from dalle.detectors.network import Detector, DetectorConfig
 from dalle.detectors.network import load as load_detector_network
@@ -34,10 +37,20 @@ SMALL_DETECTOR = DetectorConfig(side=32, widths=(8, 16), depths=(1, 1), neck=8, 
 SMALL_PRIOR = prior.PriorConfig(
     vocab_size=9, image_vocab_size=7, text_length=3, codes=4, layers=2, heads=1, head_size=4
 )
+WORDS = tokenizer.train(["a red boat"] * 2, vocab_size=256)
+SMALL_CONTRASTIVE = ContrastiveConfig(
+    dimension=4, image_size=8, patch_size=4, image_layers=1, image_width=8, image_heads=2,
+    text_layers=1, text_width=4, text_heads=1, text_length=3, vocab_size=257,
+)  # fmt: skip
 KINDS: dict[str, tuple[Callable[[Path], object], nn.Module, Any]] = {
     "dvae": (dvae.load, dvae.DVAE(SMALL), SMALL),
     "detector": (load_detector_network, Detector(SMALL_DETECTOR), SMALL_DETECTOR),
     "prior": (prior.load, prior.Prior(SMALL_PRIOR), SMALL_PRIOR),
+    "contrastive": (
+        lambda path: contrastive_network.load(path)[0],
+        contrastive_network.make(SMALL_CONTRASTIVE),
+        SMALL_CONTRASTIVE,
+    ),
 }
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -50,6 +63,8 @@ def metadata_of(kind: str, sizes: object) -> dict[str, str]:
     """Of a file of this kind: a prior's sizes stand among other things."""
     if kind == "prior":
         return {"model": json.dumps({"config": sizes, "dvae": "d" * 64})}
+    if kind == "contrastive":
+        return {"model": json.dumps({"config": sizes, "tokenizer": WORDS.content.decode()})}
     return {"config": json.dumps(sizes)}
 
 
@@ -91,7 +106,7 @@ def test_every_place_of_the_sizes(kind: str, tmp_path: Path) -> None:
     for what, value in tampered(json.loads(json.dumps(asdict(config)))):
         write(tmp_path / "a", network.state_dict(), metadata_of(kind, value))
         said = refusal(read, tmp_path / "a")
-        assert said or kind == "detector", what  # the side of its pictures is no tensor's
+        assert said or kind in ("detector", "contrastive"), what  # sides of pictures and heads are no tensor's
         refused += bool(said)
     assert refused > 100
     for metadata in (
@@ -137,6 +152,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "dvae by name": lambda path: load_encoder(str(path)),
     "released": lambda path: dvae.load_released(str(path)),
     "prior": prior.load,
+    "contrastive": lambda path: load_contrastive(str(path)),
     "detector": load_detector_network,
     "builtin detector": Builtin,
     "torchscript": lambda path: TorchScript(str(path)),

@@ -152,5 +152,5 @@ def test_alone_it_talks_to_itself() -> None:
 def test_what_cannot_be_shared_out_is_refused() -> None:
     with pytest.raises(ValueError, match="--batch_size is 9, expected a multiple of the 2 processes"):
         Ranks(rank=0, count=2, device=torch.device("cpu")).share(9, "--batch_size")
-    with pytest.raises(ValueError, match="--device abacus: no training computes there"):
+    with pytest.raises(ValueError, match="--device abacus: nothing computes there"):
         device_of("abacus")

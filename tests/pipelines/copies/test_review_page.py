@@ -18,13 +18,13 @@ from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from dalle.pictures.thumbnails import thumbnail
 from dalle.scenes import compose, draw
 from pipelines.copies.embedding import REFERENCE_TABLE
 from pipelines.copies.overlap import DENYLIST_FILE, MATCHES_FILE, NEAREST_FILE
 from pipelines.copies.references import Reference
 from pipelines.copies.review import PAGE, Reviewed, page, write_page
 from pipelines.copies.review.page import MOST_BYTES, REFERENCES
-from pipelines.copies.review.thumbnails import thumbnail
 from pipelines.dedup import main
 from pipelines.ingest import main as ingest
 from schemas.folder import Folder, Staging

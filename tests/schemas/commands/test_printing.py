@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from pipelines.running.console import PrintableConsole
+from schemas.commands.console import PrintableConsole
 from schemas.commands.printing import Printed, Trusted, is_lost, one_line, printable, streams
 from tests.conftest import ROOT
 

@@ -79,17 +79,14 @@ class Histogram {
   }
 
   #bars() {
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", "0 0 100 100");
-    svg.setAttribute("preserveAspectRatio", "none");
+    const svg = createSvg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none" });
     const most = Math.max(1, ...this.set.bars.map(([, count]) => count));
     for (const [bar, count] of this.set.bars) {
       const height = (88 * Math.log1p(count)) / Math.log1p(most);
-      const rect = document.createElementNS(svg.namespaceURI, "rect");
       const x = this.#percent(bar / 100);
       const width = (0.8 * this.#percent(this.left + 0.01));
-      for (const [name, value] of Object.entries({ x, y: 100 - height, width, height })) rect.setAttribute(name, value);
-      const title = document.createElementNS(svg.namespaceURI, "title");
+      const rect = createSvg("rect", { x, y: 100 - height, width, height });
+      const title = createSvg("title");
       title.textContent = `${(bar / 100).toFixed(2)} to ${((bar + 1) / 100).toFixed(2)}: ${many(count, "pair")}`;
       rect.append(title);
       svg.append(rect);
@@ -109,8 +106,4 @@ class Histogram {
     }
     return ticks;
   }
-}
-
-function many(count, what) {
-  return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 }

@@ -1,5 +1,3 @@
-"use strict";
-
 /** What a person said of pairs: what the page came with, and what was marked on it since, kept by the browser. */
 class Marks {
   constructor(fingerprint, decisions) {

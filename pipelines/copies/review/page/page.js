@@ -1,9 +1,6 @@
 /** The page: the parts put together, keys and buttons. */
-const element = (id) => document.getElementById(id);
-const read = (id) => JSON.parse(element(id).textContent);
 const facts = read("facts");
-const pictures = element("pictures").textContent;
-const ends = read("sizes").reduce((all, size) => (all.push((all.at(-1) ?? 0) + size), all), []);
+const pictures = new Pictures();
 const marks = new Marks(facts.fingerprint, facts.decisions);
 const sets = facts.sets.map((one) => new ReferenceSet(one, facts.names, marks));
 let set = sets[0];
@@ -42,12 +39,12 @@ function make(pair) {
 function figure(number) {
   const one = create("figure");
   const frame = create("div", "frame");
-  const data = pictures.slice(ends[number - 1] ?? 0, ends[number]);
-  if (data) {
+  const source = pictures.source(number);
+  if (source) {
     const image = create("img");
     image.decoding = "sync";
     image.alt = facts.captions[number] || facts.names[number];
-    image.src = `data:image/webp;base64,${data}`;
+    image.src = source;
     frame.append(image);
   } else {
     frame.append(create("span", "no-picture", "no picture"));
@@ -74,13 +71,6 @@ function paint(row, pair, before) {
     button.setAttribute("aria-pressed", button.dataset.decision === mark);
   }
   row.setAttribute("aria-label", `${pair.similarity.toFixed(3)}, ${what.textContent}, ${by}`);
-}
-
-function create(tag, name = "", text = "") {
-  const made = document.createElement(tag);
-  if (name) made.className = name;
-  if (text) made.textContent = text;
-  return made;
 }
 
 function chooseSet(number) {
@@ -182,16 +172,11 @@ function toThreshold() {
   const below = list.items.findIndex((pair) => pair.similarity < set.at);
   const index = below < 0 ? list.items.length - 1 : below;
   list.select(index);
-  element("pairs").scrollTop = (index - 1) * list.height; // the last pair above it, then the first below
+  list.scrollTo(Math.max(0, index - 1)); // the last pair above it, then the first below
 }
 
 function exportDecisions() {
-  const text = `${JSON.stringify({ detector: facts.detector, pairs: marks.decided() }, null, 1)}\n`;
-  const link = create("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  link.download = "decisions.json";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  save("decisions.json", { detector: facts.detector, pairs: marks.decided() });
   element("said").textContent = "saved; now run dedup again with --decisions decisions.json";
 }
 
@@ -217,17 +202,10 @@ const keys = {
   "]": () => histogram.move(1),
   "{": () => histogram.move(-10),
   "}": () => histogram.move(10),
-  "?": () => element("keys").showModal(),
+  "?": showKeys,
 };
 
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || element("keys").open || event.target.closest("select")) return;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  const action = /^[1-9]$/.test(key) ? () => chooseSet(Number(key) - 1) : keys[key];
-  if (!action) return;
-  event.preventDefault();
-  action();
-});
+onKeys((key) => (/^[1-9]$/.test(key) ? () => chooseSet(Number(key) - 1) : keys[key]));
 element("rows").addEventListener("click", (event) => {
   const row = event.target.closest(".pair");
   const button = event.target.closest("button");
@@ -241,12 +219,6 @@ element("filter").addEventListener("change", () => {
   element("filter").blur(); // so that keys mean pairs again
 });
 element("export").addEventListener("click", exportDecisions);
-element("help").addEventListener("click", keys["?"]);
-element("theme").addEventListener("click", () => {
-  const root = document.documentElement;
-  const now = root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  root.dataset.theme = now === "dark" ? "light" : "dark";
-});
 sets.forEach((one, number) => {
   const tab = create("button", "", one.name === "within" ? "within the data" : one.name);
   tab.type = "button";

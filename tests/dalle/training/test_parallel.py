@@ -10,7 +10,7 @@ import torch
 from dalle.prior import windowed
 from dalle.prior.attention import attend
 from dalle.prior.masks import Kind
-from dalle.prior.parallel import for_each
+from dalle.training.parallel import for_each
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""Small pictures for the review page: as good as their share of the page's bytes allows."""
+"""Small pictures for pages: as good as their share of the page's bytes allows."""
 
 from __future__ import annotations
 
