@@ -88,7 +88,7 @@ def test_a_loss_that_does_not_fall_is_a_failure(tmp_path: Path, capsys: pytest.C
         (None, ("--heads", 2**20, "--head_size", 2**20), "expected at most 1,048,576 dimensions in all"),
         (None, ("--plateau_on", "validation"), "with --decay_steps 100 the learning rate falls along a cosine"),
         (None, ("--validation_share", 0, "--plateau_on", "validation"), "there are no evaluations to go by"),
-        (None, ("--device", "abacus"), "--device abacus: no training computes there"),
+        (None, ("--device", "abacus"), "--device abacus: nothing computes there"),
         (None, ("--input_folder", "nowhere"), "has no manifest.json, so it is not a finished dataset"),
     ],
 )  # fmt: skip
