@@ -1,0 +1,1 @@
+"""Pictures drawn from captions, and the page on which a person looks at them (`page`, of what `drawn` says)."""

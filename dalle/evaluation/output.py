@@ -1,0 +1,78 @@
+"""The folder that an evaluation leaves: what was there before, and what comes last.
+
+_recipe.json      what is being judged, while it is not finished
+_features/        features, kept for later runs
+drawn/            what a generator drew, as `dalle.generate` leaves it
+evaluation.json   last of all: options, inputs, lineage, numbers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dalle.evaluation.captions import CAPTIONS, TEXTS
+from dalle.evaluation.figures import STATISTICS
+from dalle.evaluation.options import EvaluateOptions
+from schemas.folder import RECIPE, Folder, is_work
+from schemas.manifest import read_recipe
+from schemas.options import options_json
+from schemas.shapes import OBJECT, TEXT, misfit
+
+EVALUATION, PLOT, BEST_OF = "evaluation.json", "evaluation.png", "best_of.png"
+FEATURES, DRAWN = "_features", "drawn"
+JOB = "evaluate"
+FORMAT_VERSION = 1
+
+
+def begin(folder: Folder, options: EvaluateOptions) -> None:
+    """Look at what is there, and write that the run has begun; the folder is held.
+
+    Raises:
+        ValueError: if it is of another job, or of another evaluation that is not to be overwritten.
+    """
+    asked = options_json(options)
+    recipe = {"job": JOB, "inputs": [], "options": asked}
+    before = _before(folder)
+    if before is not None and before["job"] != JOB:
+        raise ValueError(f"{folder}: was made by the job {before['job']}; give another --output_folder for {JOB}")
+    if before is not None and before["options"] != asked and options.incremental_mode != "overwrite":
+        names = [name for name, value in asked.items() if before["options"].get(name) != value]
+        raise ValueError(
+            f"{folder}: holds an evaluation with another {', '.join(names)}; give another --output_folder, or "
+            "--incremental_mode overwrite, which keeps the features"
+        )
+    folder.sweep()
+    folder.write_json(RECIPE, recipe)
+    for name in (EVALUATION, PLOT, BEST_OF, CAPTIONS, TEXTS):
+        folder.remove(name)
+    folder.remove_tree(STATISTICS)
+
+
+def finish(folder: Folder, options: EvaluateOptions, figures: Mapping[str, Any]) -> None:
+    """Write the numbers; from now on they are there."""
+    said = {"format_version": FORMAT_VERSION, "job": JOB, "options": options_json(options)}
+    folder.write_json(EVALUATION, {**said, **figures})
+    folder.remove(RECIPE)
+
+
+def _before(folder: Folder) -> dict[str, Any] | None:
+    """Job and options of what is there; None if nothing is.
+
+    Raises:
+        ValueError: if it is something that no job of ours made, or was damaged.
+    """
+    names = folder.names()
+    if RECIPE in names:
+        return read_recipe(folder)
+    if "manifest.json" in names:
+        return read_recipe(folder, "manifest.json")
+    if EVALUATION in names:
+        value = folder.read_json(EVALUATION)
+        if fault := misfit(value, {"job": TEXT, "options": OBJECT}):
+            raise ValueError(f"{folder.path(EVALUATION)}: was damaged after writing ({fault}); remove it, and go on")
+        return dict(value)
+    foreign = next((name for name in (*names, *folder.folders()) if not is_work(name)), None)
+    if foreign is not None:
+        raise ValueError(f"{folder}: holds '{foreign}', which no job of ours made; give an empty --output_folder")
+    return None
