@@ -9,13 +9,20 @@ import logging
 import pytest
 
 DOCTESTED = [
+    "dalle.contrastive.best_of",
+    "dalle.contrastive.flops",
+    "dalle.contrastive.watching",
     "dalle.detectors",
+    "dalle.drawing.best_of",
     "dalle.dvae",
     "dalle.dvae.files",
+    "dalle.evaluation.study.binomial",
+    "dalle.pages.texts",
     "dalle.prior",
     "dalle.prior.masks",
     "dalle.reading.batches",
     "dalle.reading.epoch_order",
+    "dalle.text.ended",
     "dalle.text.padding",
     "dalle.text.tokenizer",
 ]

@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dalle.detectors.phash import PHash
+from dalle.evaluation.study.answers import read_answers, read_key
 from dalle.reading.example_files import ExampleFiles
 from dalle.training import checkpoint
 from dalle.training.logs import Log, read_log
@@ -127,6 +128,30 @@ COCO = {
     "images": [{"id": 1, "file_name": "a.jpg", "coco_url": "http://a.example/"}],
     "annotations": [{"image_id": 1, "caption": "a"}],
 }
+STUDY_KEY = {
+    "format_version": 1,
+    "study": "s",
+    "models": ["a", "b"],
+    "captions": {"0": "a kite"},
+    "pages": [
+        [{"id": "0" * 16, "caption": "0", "left": 0, "right": 1}, {"id": "1" * 16, "caption": "0", "check": "left"}]
+    ],
+}
+STUDY_ANSWERS = {
+    "format_version": 1,
+    "study": "s",
+    "page": 0,
+    "worker": "w",
+    "answers": [{"id": "0" * 16, "realistic": "left", "matches": "neither", "seconds": 5.5}],
+}
+
+
+def of_answers(path: Path) -> object:
+    key = path.with_name("key.json")
+    key.write_text(json.dumps(STUDY_KEY))
+    return read_answers(path, read_key(key))
+
+
 READERS: dict[str, tuple[str, Any, Callable[[Path], object]]] = {
     "coco": ("l.json", COCO, listed(dataset="coco", save_additional_columns=("id",))),
     "redcaps": ("x_2020.json", {"annotations": [{"image_id": "q", "url": "u", "caption": "c"}]}, listed(dataset="redcaps")),
@@ -150,6 +175,8 @@ READERS: dict[str, tuple[str, Any, Callable[[Path], object]]] = {
     "model": ("m.safetensors", {"width": 3, "sides": [1, 2]}, of_model),
     "log": ("l.jsonl", {"step": 2, "loss": 0.5}, of_log),
     "tar of examples": ("00000.tar", {"captions": ["a"], "text_tokens": [[1]]}, of_example_tar),
+    "key of a study": ("key.json", STUDY_KEY, read_key),
+    "answers to a study": ("answers-000-w.json", STUDY_ANSWERS, of_answers),
     "audit of examples": ("00000.tar", {"captions": ["a"], "text_tokens": [[1]]}, of_audited_tar),
 }  # fmt: skip
 

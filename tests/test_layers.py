@@ -23,10 +23,11 @@ HOUSE = {
         local
     """,
     "dalle": """
-        train_dvae train_prior train_detector
-        dvae prior detectors evaluation
+        train_dvae train_prior train_detector train_contrastive generate evaluate study
+        drawing evaluation
+        dvae prior detectors contrastive
         training reading
-        flags pictures text
+        flags pages pictures text
         scenes sandbox
     """,
     "schemas": "",

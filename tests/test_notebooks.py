@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from nbclient import NotebookClient
 
 from dalle import dvae
 from pipelines.dedup import main as dedup
+from schemas.matches import NEAREST
+from tests.dalle.drawing.models import write_models
+from tests.examples import write_image_folder
 
 pytestmark = pytest.mark.slow
 
@@ -83,3 +89,45 @@ def test_what_a_layer_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     printed = "".join(output.text for output in outputs if output.output_type == "stream")
     assert all(kind in printed for kind in ("row", "column", "convolution"))
     assert "'convolution': " in shown[-1]["text/plain"]
+
+
+def test_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen samples of a tiny prior, the same again, by temperature, from a picture whose first row stays, the best."""
+    monkeypatch.setenv("PRIOR", str(write_models(tmp_path)))
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
+    outputs = run("05_draw")
+    shown = [output.data for output in outputs if "data" in output]
+    assert "((16, 32, 32, 3), (16, 16), None)" == shown[0]["text/plain"]
+    assert "True" in [data["text/plain"] for data in shown], "the first four are drawn again"
+    assert 5 == sum("image/png" in data for data in shown)
+    printed = "".join(output.text for output in outputs if output.output_type == "stream")
+    assert re.search(r"^[1-3] of 4 rows are the same in all samples$", printed, re.MULTILINE)
+
+
+def test_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of all references and of half of them, curves, no FID without weights; closer to themselves than others."""
+    references = write_image_folder(tmp_path / "val", 12)
+    nearest = [
+        {"reference_set": "val", "reference_id": path.name, "key": "0", "similarity": number / 20}
+        for number, path in enumerate(sorted(references.iterdir()))
+    ]
+    (tmp_path / "clean/dedup").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(nearest, NEAREST), tmp_path / "clean/dedup/nearest.parquet")
+    monkeypatch.setenv("SAMPLES", str(references))
+    monkeypatch.setenv("REFERENCES", f"val={references}")
+    monkeypatch.setenv("CLEAN", str(tmp_path / "clean"))
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
+    outputs = run("06_judge")
+    shown = [output.data for output in outputs if "data" in output]
+    assert "(12, 12, 12)" == shown[0]["text/plain"]
+    html = next(data["text/html"] for data in shown if "<td>" in data.get("text/html", ""))
+    rows = [re.findall("<td>(.*?)</td>", row) for row in html.split("<tr>")[1:]]
+    assert [*"0011224488"] == [f"{float(blur):g}" for _, blur, *_ in rows]
+    for _, _, which, pictures, value, *_ in rows:
+        assert {"all": "12", "without the overlap": "6"}[which] == pictures
+        assert (float(value) < 1e-3) == (which == "all")
+    assert 3 == sum("image/png" in data for data in shown)
+    assert "no Inception Score" in shown[-1]["text/plain"]
+    said = " ".join([*(data["text/plain"] for data in shown), *(one.text for one in outputs if "text" in one)])
+    assert "distance" in said
+    assert "FID" not in " ".join(said.split()).replace("this is no FID", "")
