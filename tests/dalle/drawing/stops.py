@@ -25,16 +25,14 @@ from dalle.drawing.watching import Watcher
 from tests.dalle.drawing.models import write_models
 from tests.stopping import Change, place_of_its_own, stop_at_each_step
 
-CHANGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "fresh": ((), ("a red kite", "snow")),
-    "overwrite": (("rain", "a house"), ("snow",)),
-}
-"""Captions that were drawn before, and those that are drawn."""
+CHANGES: dict[str, tuple[tuple[str, ...], int]] = {"fresh": ((), 2), "overwrite": (("rain",), 1)}
+"""Captions that were drawn before, and samples that are drawn of a new one, each in a batch of its own."""
 
 
-def draw(generator: Generator, captions: tuple[str, ...], folder: str) -> None:
+def draw(generator: Generator, captions: tuple[str, ...], samples: int, folder: str) -> None:
     """As the command does it, `--incremental_mode overwrite`."""
-    options = GenerateOptions(output_folder=Path(folder), samples=2, keep=1, batch_size=1, incremental_mode="overwrite")
+    how = {"samples": samples, "keep": 1, "batch_size": 1, "incremental_mode": "overwrite"}
+    options = GenerateOptions(output_folder=Path(folder), **how)
     if captions:
         Drawing(options, captions_of(captions, None), generator, Watcher()).run()
 
@@ -44,9 +42,9 @@ def main(place: Path) -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(dir=place) as made, pytest.MonkeyPatch.context() as patch:
         generator = Generator.load(str(write_models(Path(made))), samples=1)
-        draw(generator, ("snow",), f"{made}/first")  # imports what takes seconds, before there are forks
-        for name, (before, after) in CHANGES.items():
-            change = Change(partial(draw, generator, before), partial(draw, generator, after))
+        draw(generator, ("snow",), 1, f"{made}/first")  # imports what takes seconds, before there are forks
+        for name, (before, samples) in CHANGES.items():
+            change = Change(partial(draw, generator, before, 1), partial(draw, generator, ("snow",), samples))
             with (
                 tempfile.TemporaryDirectory(dir=place) as inside,
                 place_of_its_own("disk", Path(inside), patch) as disk,
