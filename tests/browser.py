@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 
 
 @contextlib.contextmanager
@@ -53,6 +54,12 @@ def chromium(
         yield page
     finally:
         page.quit()
+
+
+def press(browser: webdriver.Chrome, *keys: str) -> None:
+    """One key after the other."""
+    for key in keys:
+        ActionChains(browser).send_keys(key).perform()
 
 
 def picture(page: Path, to: Path) -> None:

@@ -17,12 +17,13 @@ the same expectation and much less noise, and a closed form (the i-th smallest o
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from dalle.pictures.plots import empty_figure, png
 
 SIZES = (1, 8, 64, 512)
 """The paper's, in Figure 6."""
@@ -130,11 +131,7 @@ def draw_plot(best: BestOf) -> bytes:
     Args:
         best: of the captions.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # without pyplot, which would look for a display
-
-    figure = Figure(figsize=(5, 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure(5, 3.5)
     axes = figure.subplots()
     axes.errorbar(best.sizes, best.means, yerr=best.errors, marker="o", capsize=3)
     axes.set_xscale("log", base=2)
@@ -142,6 +139,4 @@ def draw_plot(best: BestOf) -> bytes:
     axes.set_xlabel("samples of which the best is taken")
     axes.set_ylabel("score of the best")
     axes.grid(alpha=0.3)
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=120, metadata={"Software": None})
-    return data.getvalue()
+    return png(figure)

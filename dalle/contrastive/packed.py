@@ -27,14 +27,11 @@ from open_clip.transformer import (
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dalle.training.packed_product import PackedProduct
+
 _SWISH = 1.702
 """QuickGELU is swish(1.702 x) / 1.702."""
 _ACTIVATIONS = (nn.GELU, QuickGELU)
-
-
-def has_fast_bfloat16() -> bool:
-    """Whether this processor's products in bfloat16 are oneDNN's own."""
-    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def pack(network: nn.Module, rows: int) -> bool:
@@ -79,20 +76,8 @@ def _is_plain(transformer: object) -> bool:
     )
 
 
-class _Linear:
-    """A product with weights that are packed for it."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().bfloat16().contiguous(), rows)
-        self._bias = None if bias is None else bias.detach().bfloat16()
-
-    def __call__(self, x: Tensor, then: str = "none", how: str = "none") -> Tensor:
-        """[N, D] to [N, D'], and then nothing, `gelu` (`none` or `tanh`) or `swish`."""
-        return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, then, [], how)
-
-    def added_to(self, total: Tensor, x: Tensor) -> Tensor:
-        """[N, D] to [N, D'], and to that a total."""
-        return torch.ops.mkldnn._linear_pointwise.binary(x, total, self._weight, self._bias, "add")
+def _product(weight: Tensor, bias: Tensor | None, rows: int) -> PackedProduct:
+    return PackedProduct(weight.detach().bfloat16(), None if bias is None else bias.detach().bfloat16(), rows)
 
 
 class _Block:
@@ -109,10 +94,10 @@ class _Block:
             (norm.weight.detach().bfloat16(), norm.bias.detach().bfloat16(), norm.eps)
             for norm in (block.ln_1, block.ln_2)
         ]
-        self._in = _Linear(attention.in_proj_weight, attention.in_proj_bias, rows)
-        self._out = _Linear(attention.out_proj.weight, attention.out_proj.bias, rows)
-        self._first = _Linear(first.weight * gain, first.bias * gain, rows)
-        self._last = _Linear(last.weight / gain, last.bias, rows)
+        self._in = _product(attention.in_proj_weight, attention.in_proj_bias, rows)
+        self._out = _product(attention.out_proj.weight, attention.out_proj.bias, rows)
+        self._first = _product(first.weight * gain, first.bias * gain, rows)
+        self._last = _product(last.weight / gain, last.bias, rows)
 
     def __call__(self, x: Tensor, length: int, *, causal: bool) -> Tensor:
         """[B L, D] to the same."""
@@ -157,7 +142,7 @@ class PatchProduct(nn.Module):
     def __init__(self, convolution: nn.Conv2d, rows: int) -> None:
         super().__init__()
         self._side = convolution.kernel_size
-        self._product = _Linear(convolution.weight.flatten(1), convolution.bias, rows)
+        self._product = _product(convolution.weight.flatten(1), convolution.bias, rows)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[B, 3, S, S] float32 to [B, D, s, s] float32, channels last."""

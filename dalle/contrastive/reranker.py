@@ -19,10 +19,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dalle.contrastive.packed import has_fast_bfloat16, pack
+from dalle.contrastive.packed import pack
 from dalle.pictures.pixels import Pixels
 from dalle.training.one_thread import one_thread
 from dalle.training.parallel import for_each
+from dalle.training.precision import has_fast_bfloat16
 from schemas.embeddings import check_vectors
 
 Precision = Literal["auto", "float32", "bfloat16"]

@@ -51,7 +51,8 @@ class ContrastiveRun:
         self._options, self._ranks = options, ranks
         held = pairs.parts.validation
         self._held_out = HeldOut(held, options.pairs.eval_pairs, self.config.image_size) if held else None
-        self._towers = ranks.parallel(_BothTowers(self.clip))
+        self._towers = _BothTowers(self.clip)
+        self._parallel = ranks.parallel(self._towers)
         self._loss = ClipLoss(local_loss=True, gather_with_grad=True, rank=ranks.rank, world_size=ranks.count)
         self._optimizer = OptimizerStep(self.clip, options.optimizer, ranks.device)
         self.ema = Ema(self.clip, options.ema_decay, warmup=_EMA_WARMUP)
@@ -62,7 +63,7 @@ class ContrastiveRun:
     def step(self, batch: Batch, step: int) -> None:
         """One step from this process's share of a batch."""
         with at_once():
-            images, texts, scale = self._vectors(batch["images"], batch["text_tokens"])
+            images, texts, scale = self._vectors(self._parallel, batch["images"], batch["text_tokens"])
             loss = self._loss(images, texts, scale)
             self._optimizer.backward(loss)
         self._rate = self._optimizer(step)
@@ -71,21 +72,17 @@ class ContrastiveRun:
         self.ema.update(step + 1)
         self._means.add(torch.stack([each.detach().cpu() for each in (loss, scale, self._optimizer.grad_norm)]))
 
-    def _vectors(self, images: Tensor, text_tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _vectors(self, towers: nn.Module, images: Tensor, text_tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, D] float32 of unit length of both, and the scale of their cosines."""
         device = self._ranks.device
         with self._optimizer.autocast():
-            of_images, of_texts, scale = self._towers(normalised(images.to(device)), text_tokens.to(device))
+            of_images, of_texts, scale = towers(normalised(images.to(device)), text_tokens.to(device))
         return F.normalize(of_images.float(), dim=-1), F.normalize(of_texts.float(), dim=-1), scale
 
     @torch.no_grad()
     def _embed(self, images: Tensor, text_tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The vectors of pairs, by this process alone."""
-        device = self._ranks.device
-        with self._optimizer.autocast():
-            of_images = self.clip.encode_image(normalised(images.to(device)))
-            of_texts = self.clip.encode_text(text_tokens.to(device))
-        return F.normalize(of_images.float(), dim=-1), F.normalize(of_texts.float(), dim=-1)
+        return self._vectors(self._towers, images, text_tokens)[:2]
 
     def figures(self, step: int, samples_per_second: float) -> dict[str, float]:
         """Loss, scale of the cosines, norm of the gradients before clipping, learning rate, share of the products."""

@@ -7,7 +7,6 @@ best_of_pictures.png  with --best_of: the best of the first N for some captions,
 
 from __future__ import annotations
 
-import io
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 from dalle.contrastive.best_of import BestOf, best_of, draw_plot
 from dalle.drawing.best_of import stops
 from dalle.pictures.images import open_picture
+from dalle.pictures.plots import empty_figure, png
 from schemas.commands.printing import one_line
 from schemas.draft import Draft
 from schemas.samples import SAMPLES
@@ -28,7 +28,7 @@ from schemas.shards import read_parquet
 FIGURES, PLOT, GRID = "best_of.json", "best_of.png", "best_of_pictures.png"
 ROWS = 8
 """Captions that the pictures are shown of, the first."""
-_DPI, _INCH, _CHARACTERS = 120, 1.6, 26
+_INCH, _CHARACTERS = 1.6, 26
 _MOST_CHARACTERS = 160
 
 
@@ -51,12 +51,8 @@ def write_best_of(draft: Draft, samples: int, sizes: Sequence[int]) -> None:
 
 
 def _draw_pictures(draft: Draft, table: pa.Table, best: BestOf) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows, columns = min(ROWS, len(best.picks)), len(best.sizes)
-    figure = Figure(figsize=(_INCH * (columns + 1.4), _INCH * (rows + 0.2)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure(_INCH * (columns + 1.4), _INCH * (rows + 0.2))
     panels = figure.subplots(rows, columns, squeeze=False)
     for row, column in np.ndindex(rows, columns):
         place = row * best.samples + int(best.picks[row, column])
@@ -69,8 +65,6 @@ def _draw_pictures(draft: Draft, table: pa.Table, best: BestOf) -> bytes:
             said = textwrap.shorten(one_line(table["caption"][place].as_py()), _MOST_CHARACTERS, placeholder=" …")
             words = textwrap.fill(said, _CHARACTERS)
             panel.set_ylabel(words, fontsize=7, rotation=0, ha="right", va="center", parse_math=False)
-    data = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # captions have what letters they like
-        figure.savefig(data, format="png", dpi=_DPI, metadata={"Software": None})
-    return data.getvalue()
+        return png(figure)

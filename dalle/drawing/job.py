@@ -6,6 +6,7 @@ All is made in `_next/` (`schemas.draft`) and takes its place under a journal: w
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ class Drawing:
             FolderInUse: if another run is at work there.
         """
         self.check()
-        given, recipe = self._given(), self._recipe()
+        given, recipe = self._given(), self._recipe
         self._folder.make()
         with only_run(self._folder) as held:
             folder = opening.settle(held)
@@ -115,17 +116,18 @@ class Drawing:
     @property
     def has_begun(self) -> bool:
         """Whether its folder holds this very drawing, finished or not, so that it can be gone on with."""
-        return has_begun(self._folder, self._recipe())
+        return has_begun(self._folder, self._recipe)
 
     @property
     def _folder(self) -> Folder:
         return Folder(self.options.output_folder)
 
+    @functools.cached_property
     def _recipe(self) -> dict[str, Any]:
         return recipe_of(self.options, self.captions, self.generator)
 
     def _is_drawn(self, folder: Folder) -> bool:
-        return is_drawn(folder, self._recipe(), overwrite=self.options.incremental_mode == "overwrite")
+        return is_drawn(folder, self._recipe, overwrite=self.options.incremental_mode == "overwrite")
 
     def _given(self) -> Given | None:
         options, models = self.options, self.generator.models

@@ -27,14 +27,10 @@ from torch.nn import functional as F
 
 from dalle.dvae.logit_laplace import map_pixels, reconstruct
 from dalle.dvae.network import DVAE, Conv2d, DecoderBlock, EncoderBlock, check_codes, double, embed
+from dalle.training.precision import has_fast_bfloat16
 
 FEW_POSITIONS = 64 * 64
 """Up to so many positions oneDNN 3.13's 1 x 1 convolution runs at a tenth to a third of its matrix product's rate."""
-
-
-def has_fast_bfloat16() -> bool:
-    """Whether this processor's convolutions in bfloat16 are oneDNN's own."""
-    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class BF16DVAE:

@@ -54,7 +54,7 @@ def extrapolate(distance: Callable[[float, np.random.Generator], float], count: 
     inverse = np.array([1 / size for size, _ in points])
     values = np.array([value for _, value in points])
     design = np.stack([np.ones_like(inverse), inverse], 1)
-    (value, _), *_ = np.linalg.lstsq(design, values, rcond=None)
-    left = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+    line, *_ = np.linalg.lstsq(design, values, rcond=None)
+    left = values - design @ line
     variance = float(left @ left) / (len(points) - 2) * np.linalg.inv(design.T @ design)[0, 0]
-    return Extrapolation(value=float(value), points=tuple(points), error=float(np.sqrt(variance)))
+    return Extrapolation(value=float(line[0]), points=tuple(points), error=float(np.sqrt(variance)))

@@ -7,10 +7,11 @@ again. Batches always have one size, so features do not depend on what else was 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -78,23 +79,22 @@ def features_of(
     """
     ids: list[str] = []
     digests: list[bytes] = []
-    unreadable: list[tuple[str, str]] = []
     asked: set[bytes] = set()
 
-    def new() -> Iterator[tuple[tuple[str, bytes], bytes | np.ndarray]]:
+    def new() -> Iterator[tuple[bytes, bytes | np.ndarray]]:
         for name, data in source.pictures():
             digest = _digest(data)
             ids.append(name)
             digests.append(digest)
             if digest not in store and digest not in asked:
                 asked.add(digest)
-                yield (name, digest), data
+                yield digest, data
             tell(len(ids))
 
     why: dict[bytes, str] = {}
     waiting: list[tuple[bytes, np.ndarray]] = []
     piece: list[tuple[bytes, np.ndarray]] = []
-    for (_, digest), pixels in _decoded(new()):
+    for digest, pixels in _decoded(new()):
         if isinstance(pixels, str):
             why[digest] = pixels
             continue
@@ -119,28 +119,16 @@ def features_of(
     )
 
 
-def _decoded(
-    items: Iterator[tuple[tuple[str, bytes], bytes | np.ndarray]],
-) -> Iterator[tuple[tuple[str, bytes], Pixels | str]]:
-    """Bytes are decoded; pixels are passed on."""
+def _decoded(items: Iterator[tuple[bytes, bytes | np.ndarray]]) -> Iterator[tuple[bytes, Pixels | str]]:
+    """Of a source that has files, their pixels; those of one that has pixels are passed on."""
     first = next(items, None)
     if first is None:
         return
+    everything = itertools.chain([first], items)
     if isinstance(first[1], np.ndarray):
-        yield first[0], first[1]
-        for name, pixels in items:
-            assert isinstance(pixels, np.ndarray)
-            yield name, pixels
-        return
-
-    def files() -> Iterator[tuple[tuple[str, bytes], bytes]]:
-        assert isinstance(first[1], bytes)
-        yield first[0], first[1]
-        for name, data in items:
-            assert isinstance(data, bytes)
-            yield name, data
-
-    yield from decode_as_tools_do(files())
+        yield from cast(Iterator[tuple[bytes, Pixels]], everything)
+    else:
+        yield from decode_as_tools_do(cast(Iterator[tuple[bytes, bytes]], everything))
 
 
 def _digest(data: bytes | np.ndarray) -> bytes:

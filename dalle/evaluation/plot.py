@@ -5,34 +5,27 @@ Solid lines are of all references, dashed ones of those that the training data h
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from dalle.evaluation.measured import Measured
 from dalle.evaluation.report import title
+from dalle.pictures.plots import empty_figure, png
 
 _INCH = (9.0, 3.6)
-_DPI = 120
 
 
 def draw_plot(measured: Sequence[Measured]) -> bytes:
     """A PNG, two panels a scale: scales cannot be compared, so each has axes of its own."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # without pyplot, which would look for a display
-
     scales = list(dict.fromkeys(one.scale.name for one in measured))
-    figure = Figure(figsize=(_INCH[0], _INCH[1] * len(scales)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure(_INCH[0], _INCH[1] * len(scales))
     panels = figure.subplots(len(scales), 2, squeeze=False)
     for row, scale in enumerate(scales):
         lines = sorted((one for one in measured if one.scale.name == scale), key=_place)
         _draw_distances(panels[row][0], lines)
         _draw_scores(panels[row][1], lines)
         panels[row][0].set_title(title(lines[0])[:110], fontsize=7, loc="left")
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=_DPI, metadata={"Software": None})
-    return data.getvalue()
+    return png(figure)
 
 
 def _draw_distances(panel: Any, lines: Sequence[Measured]) -> None:

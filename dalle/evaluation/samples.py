@@ -52,7 +52,22 @@ class SampleSource:
         Raises:
             ValueError: if nobody knows which it is, or its picture was not kept.
         """
-        return open_samples(self.table, self.captions, first)
+        if first not in self._best_of:
+            self._best_of[first] = open_samples(self.table, self.captions, first)
+        return self._best_of[first]
+
+    @functools.cached_property
+    def _best_of(self) -> dict[int, SampleSource]:
+        """Those that were asked for, of each of which the whole table was read."""
+        return {}
+
+    def picture(self, file: str) -> bytes:
+        """The bytes of one of them.
+
+        Raises:
+            ValueError: if it is not there.
+        """
+        return read_picture(Path(self.folder.changeable(file)))
 
     def __len__(self) -> int:
         return len(self.best)
@@ -68,7 +83,7 @@ class SampleSource:
             ValueError: if one is not there.
         """
         for file in self.best:
-            yield file, read_picture(Path(self.folder.changeable(file)))
+            yield file, self.picture(file)
 
     @property
     def has_captions(self) -> bool:

@@ -1,10 +1,9 @@
 """Linear maps whose weights are put once into the order in which the processor's products read them.
 
 `F.linear` of a few rows in bfloat16 puts the weights into that order anew at each call, which takes longer than the
-product: of a step of 8 samples the packed maps take about half the time, of 64 likewise. oneDNN's packed product is a
-private operator of torch, the one that its compiler uses; where it is not there or gives something else, `F.linear`
-does the same. Bits of the packed product do not depend on the number of threads, those of `F.linear` may, for 5 or 7
-rows for one.
+product: of a step of 8 samples the packed maps take about half the time, of 64 likewise. Where the packed product
+(`dalle.training.packed_product`) is not there or gives something else, `F.linear` does the same. Bits of the packed
+product do not depend on the number of threads, those of `F.linear` may, for 5 or 7 rows for one.
 
 Shapes: R rows, I inputs, O outputs.
 """
@@ -17,6 +16,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dalle.training.packed_product import PackedProduct
 
 _PROBE = 32
 """Side of the product that tells whether packed ones can be had."""
@@ -63,11 +64,8 @@ def _gives_the_same(dtype: torch.dtype) -> bool:
 
 
 def _packed(weight: Tensor, bias: Tensor, gelu: bool) -> Callable[[Tensor], Tensor]:
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-    pointwise = torch.ops.mkldnn._linear_pointwise.default
-    if gelu:
-        return lambda rows: pointwise(rows, packed, bias, "gelu", [], "none")
-    return lambda rows: pointwise(rows, packed, bias, "none", [], "")
+    product = PackedProduct(weight, bias)
+    return functools.partial(product, then="gelu") if gelu else product
 
 
 def _plain(weight: Tensor, bias: Tensor, gelu: bool) -> Callable[[Tensor], Tensor]:

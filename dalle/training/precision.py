@@ -3,6 +3,11 @@
 import torch
 
 
+def has_fast_bfloat16() -> bool:
+    """Whether this processor's products and convolutions in bfloat16 are oneDNN's own."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def fast_dtype() -> torch.dtype:
     """bfloat16 where the processor has instructions for it (AVX-512 BF16 or AMX), float32 elsewhere."""
     has = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from dalle.evaluation.captions import ALL, is_count
 from dalle.evaluation.pictures import open_source
-from dalle.evaluation.samples import SampleSource, read_picture
+from dalle.evaluation.samples import SampleSource
 from dalle.evaluation.study.answers import read_key
 from dalle.evaluation.study.asked import Contestant, Study, StudyOptions, fingerprint_of
 from dalle.evaluation.study.page import KEY
@@ -113,4 +112,4 @@ def _drawn(common: Sequence[str], options: AskOptions) -> list[tuple[int, str]]:
 
 
 def _picture(source: SampleSource, files: dict[str, str], texts: dict[str, str]) -> Callable[[str], bytes]:
-    return lambda caption: read_picture(Path(source.folder.changeable(files[texts[caption]])))
+    return lambda caption: source.picture(files[texts[caption]])

@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 from dalle import contrastive
-from dalle.contrastive.packed import has_fast_bfloat16
 from dalle.contrastive.reranker import PICTURES, Reranker
 from dalle.pictures import drawn_textures
 from dalle.training.open_clip_file import _check_activation
+from dalle.training.precision import has_fast_bfloat16
 
 VISION = {"image_size": 48, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32}
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from selenium.webdriver import ActionChains, Chrome, Keys
+from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 
 from dalle.drawing import page
@@ -25,7 +25,7 @@ from dalle.drawing.drawn import Drawn, DrawnCaption, Named, Settings, captions_o
 from dalle.drawing.page import MOST_BYTES, PAGE, write_page
 from schemas.commands.printing import printable
 from schemas.folder import Folder
-from tests.browser import chromium
+from tests.browser import chromium, press
 
 pytestmark = pytest.mark.slow
 
@@ -86,11 +86,6 @@ CAPTIONS.append(caption_of(90, "the same again", 3))
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("hostile"), CAPTIONS)
-
-
-def press(browser: Chrome, *keys: str) -> None:
-    for key in keys:
-        ActionChains(browser).send_keys(key).perform()
 
 
 def choose(browser: Chrome, field: str, value: object) -> None:

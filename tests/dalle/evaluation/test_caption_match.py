@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,29 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dalle import contrastive, evaluate
+from dalle import contrastive
 from dalle.contrastive.reranker import Reranker
 from dalle.evaluation.caption_match import CaptionMatch, Captions, caption_match
 from dalle.pictures.images import decode
 from schemas.folder import Folder
 from tests.dalle.contrastive.models import write_contrastive
+from tests.dalle.evaluation.command import run, said
 from tests.examples import write_image_folder, write_scenes
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_contrastive(tmp_path_factory.mktemp("models") / "clip")
-
-
-def run(*flags: object) -> int:
-    try:
-        return evaluate.main([str(flag) for flag in flags])
-    except SystemExit as exit_:
-        return int(str(exit_.code))
-
-
-def said(out: Path) -> dict:
-    return json.loads((out / "evaluation.json").read_text())
 
 
 class Given(Captions):

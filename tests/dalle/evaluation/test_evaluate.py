@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dalle import evaluate
 from dalle.drawing.captions import captions_of
 from dalle.drawing.options import GenerateOptions
 from dalle.evaluation.statistics import Statistics, read_statistics, write_statistics
@@ -20,6 +19,7 @@ from dalle.flags import parse_options
 from schemas.folder import Folder
 from schemas.lock import only_run
 from tests.conftest import Job, until, write_jpeg
+from tests.dalle.evaluation.command import run, said
 from tests.dalle.evaluation.inception_files import random_weights, write_weights
 from tests.examples import write_image_folder, write_pictures
 
@@ -37,17 +37,6 @@ def pictures(tmp_path: Path) -> tuple[Path, Path]:
         for path in files[part]:
             path.rename(tmp_path / name / path.name)
     return tmp_path / "drawn", tmp_path / "val"
-
-
-def run(*flags: object) -> int:
-    try:
-        return evaluate.main([str(flag) for flag in flags])
-    except SystemExit as exit_:
-        return int(str(exit_.code))
-
-
-def said(out: Path) -> dict:
-    return json.loads((out / "evaluation.json").read_text())
 
 
 def test_everything_is_there_and_named(

@@ -11,10 +11,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from dalle import evaluate, generate
+from dalle import generate
 from tests.conftest import Job, until
 from tests.dalle.contrastive.models import write_contrastive
 from tests.dalle.drawing.models import write_models
+from tests.dalle.evaluation.command import run, said
 from tests.examples import write_scenes
 
 FAST = ["--features", "phash", "--extrapolate", "False", "--blur", 0, "--samples_at_once", 8]
@@ -44,17 +45,6 @@ def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     annotations = [{"id": 100 + n, "image_id": n, "caption": text} for n, text in enumerate(texts)]
     path.write_text(json.dumps({"annotations": annotations}))
     return path
-
-
-def run(*flags: object) -> int:
-    try:
-        return evaluate.main([str(flag) for flag in flags])
-    except SystemExit as exit_:
-        return int(str(exit_.code))
-
-
-def said(out: Path) -> dict:
-    return json.loads((out / "evaluation.json").read_text())
 
 
 def everything(out: Path) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from selenium.webdriver import ActionChains, Chrome, Keys
+from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -21,7 +21,7 @@ from dalle.evaluation.study import KEY, Contestant, Study, StudyOptions, TallyOp
 from dalle.evaluation.study.binomial import interval
 from schemas.commands.printing import printable
 from schemas.folder import Folder
-from tests.browser import chromium
+from tests.browser import chromium, press
 
 pytestmark = pytest.mark.slow
 
@@ -62,11 +62,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     with chromium(downloads) as opened:
         opened.downloads = downloads  # type: ignore[attr-defined]
         yield opened
-
-
-def press(browser: Chrome, *keys: str) -> None:
-    for one in keys:
-        ActionChains(browser).send_keys(one).perform()
 
 
 def visit(browser: Chrome, page: Path) -> None:

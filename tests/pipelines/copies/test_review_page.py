@@ -30,7 +30,7 @@ from pipelines.ingest import main as ingest
 from schemas.folder import Folder, Staging
 from schemas.matches import DENYLIST, MATCHES, NEAREST, Decisions
 from schemas.shards import write_parquet
-from tests.browser import chromium
+from tests.browser import chromium, press
 from tests.conftest import write_jpeg
 from tests.pipelines.jobs.test_dedup import DETECTOR, rows
 
@@ -79,11 +79,6 @@ def visit(browser: Chrome, folder: Path) -> None:
     browser.get((folder / PAGE).as_uri())
     browser.execute_script("localStorage.clear()")
     browser.refresh()
-
-
-def press(browser: Chrome, *keys: str) -> None:
-    for key in keys:
-        ActionChains(browser).send_keys(key).perform()
 
 
 def text(browser: Chrome, name: str) -> str:

@@ -1,0 +1,21 @@
+"""`dalle.evaluate` as a person calls it, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from dalle import evaluate
+
+
+def run(*flags: object) -> int:
+    """Its exit code."""
+    try:
+        return evaluate.main([str(flag) for flag in flags])
+    except SystemExit as exit_:
+        return int(str(exit_.code))
+
+
+def said(out: Path) -> dict:
+    """All of evaluation.json."""
+    return json.loads((out / "evaluation.json").read_text())
