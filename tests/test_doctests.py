@@ -25,6 +25,9 @@ DOCTESTED = [
     "dalle.text.ended",
     "dalle.text.padding",
     "dalle.text.tokenizer",
+    "dalle.training.bandwidth",
+    "dalle.training.low_rank",
+    "dalle.training.words",
 ]
 
 
