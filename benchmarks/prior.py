@@ -53,6 +53,7 @@ from dalle.prior.losses import weighted
 from dalle.prior.masks import Kind, dense_mask
 from dalle.prior.network import Prior
 from dalle.training.products import product_flops
+from dalle.training.ranks import alone
 from dalle.training.steps import OptimizerOptions, OptimizerStep
 
 TEXT, SIDE = 256, 32
@@ -166,11 +167,11 @@ def memory_of_a_step(way: Way, threads: int, config: PriorConfig, batch: int = E
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    prior = Prior(config, recompute=way.endswith("recomputed"))
+    prior = Prior(config, recompute="blocks" if way.endswith("recomputed") else "none")
     for block in prior.layers if way.startswith("masked") else ():
         kind = MaskedProduct if way == "masked product" else MaskedSDPA
         block.attention.inner = kind(config, block.kind)
-    step = OptimizerStep(prior, OptimizerOptions(precision="bfloat16"), torch.device("cpu"))
+    step = OptimizerStep(prior, OptimizerOptions(precision="bfloat16"), alone())
     text = torch.randint(0, config.vocab_size, (batch, config.text_length))
     codes = torch.randint(0, config.image_vocab_size, (batch, config.codes))
     for index in range(2):

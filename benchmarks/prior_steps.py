@@ -28,6 +28,7 @@ from torch import Tensor
 from dalle.prior.config import PriorConfig
 from dalle.prior.losses import weighted
 from dalle.prior.network import Prior
+from dalle.training.ranks import alone
 from dalle.training.steps import OptimizerOptions, OptimizerStep
 
 NETWORK = PriorConfig(layers=12, heads=8, head_size=64)
@@ -71,7 +72,7 @@ def main(options: StepOptions) -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     network, loss = network_and_loss(options)
-    optimizer = OptimizerStep(network, OptimizerOptions(precision="bfloat16", grad_clip=4.0), torch.device("cpu"))
+    optimizer = OptimizerStep(network, OptimizerOptions(precision="bfloat16", grad_clip=4.0), alone())
     print(sum(value.numel() for value in network.parameters() if value.requires_grad), flush=True)
     for index, _ in enumerate(sys.stdin):
         since = time.perf_counter()

@@ -3,6 +3,9 @@
     python -m dalle.train_prior full --plan --gpus 1024 --tflops 30
     python -m dalle.train_prior small --input_folder examples --output_folder prior
     torchrun --nproc_per_node 8 -m dalle.train_prior base --input_folder examples --output_folder prior
+    torchrun --nproc_per_node 8 -m dalle.train_prior full --shard 8 --input_folder examples --output_folder prior
+    torchrun --nproc_per_node 4 -m dalle.train_prior small --shard 2 --powersgd_rank 128 --precision float16_scaled \\
+        --input_folder examples --output_folder prior
 
 `full`, `large` and `medium` are the paper's three networks with the paper's figures as defaults, `base`, `small` and
 `tiny` are for fewer GPUs, for a processor, and to try things out; without any arguments it is `tiny` on the sample's
@@ -26,6 +29,7 @@ if __name__ == "__main__":
     prepare()
     begin_guarded("dalle.train_prior")  # before the imports below, which take seconds
 
+import contextlib
 import math
 import sys
 import time
@@ -42,6 +46,7 @@ from dalle.prior.network import Prior
 from dalle.prior.options import PRESETS, ExampleOptions, TrainPriorOptions
 from dalle.prior.plan import plan
 from dalle.prior.run import PriorRun
+from dalle.prior.sent import compresses
 from dalle.prior.validation import split
 from dalle.prior.watching import Validation
 from dalle.reading.batches import Batches
@@ -68,7 +73,7 @@ def train_prior(options: TrainPriorOptions) -> int:
     if options.examples.input_folder is None:
         raise ValueError("--input_folder is missing; say which examples to train on")
     began = time.monotonic()
-    with joined(options.loop.device) as ranks:
+    with joined(options.loop.device, options.sharding.together) as ranks:
         ranks.share(options.loop.batch_size, "--batch_size")
         shards = example_shards(options.examples)
         parts = split(shards, options.examples.validation_share, ranks)
@@ -78,17 +83,20 @@ def train_prior(options: TrainPriorOptions) -> int:
                 "none could be held out, so there is nothing to go by; give more examples, or --plateau_on training"
             )
         seed_everything(options.loop.seed)
-        prior = Prior(network_for(shards, options), recompute=options.recompute)
+        with torch.device("meta") if ranks.together else contextlib.nullcontext():  # no process is to hold all weights
+            prior = Prior(network_for(shards, options), recompute=options.recompute)
+        together = ranks if ranks.together else None
+        validation = Validation(parts, options.examples.eval_examples, 4 * options.micro_batch_size, together)
         run = PriorRun(
             options,
             ranks,
             prior,
             Endless(_batches(parts.training, options, ranks)),
-            Validation(parts, options.examples.eval_examples, 4 * options.micro_batch_size) if parts.held_out else None,
+            validation if parts.held_out else None,
             {"vocabulary": shards.vocabulary, "dvae": shards.dvae, "lineage": list(shards.lineage)},
         )
         if ranks.first:
-            _introduce(options, parts, prior)
+            _introduce(options, parts, prior, ranks)
         trained = train(run, options.loop, ranks, _recipe(options, shards, prior))
         if not ranks.first:
             return OK
@@ -176,7 +184,7 @@ def _what_changes_bytes(options: TrainPriorOptions) -> dict[str, Any]:
     return options_json(options) | ({"eval_every": options.loop.eval_every} if follows else {})
 
 
-def _introduce(options: TrainPriorOptions, parts: Split[ExampleShards], prior: nn.Module) -> None:
+def _introduce(options: TrainPriorOptions, parts: Split[ExampleShards], prior: nn.Module, ranks: Ranks) -> None:
     shards, optimizer = parts.training, options.optimizer
     weights = sum(value.numel() for value in prior.parameters())
     guess = weighted(*(torch.tensor(math.log(size)) for size in (shards.vocab_size, shards.image_vocab_size)))
@@ -187,6 +195,18 @@ def _introduce(options: TrainPriorOptions, parts: Split[ExampleShards], prior: n
         f"  held out: {_held_out(parts)}\n"
         f"  network: {options.size.layers} layers, {weights:,} weights; one that only guesses has a loss of {guess:.2f}"
     )
+    if options.sharding.powersgd_rank and ranks.groups == 1:
+        print(
+            f"  processes: {ranks.count}, which are one group, so nothing is sent between groups and --powersgd_rank "
+            f"{options.sharding.powersgd_rank} compresses nothing"
+        )
+    elif options.sharding.powersgd_rank and not compresses(
+        network_for(shards, options), options.sharding.powersgd_rank
+    ):
+        print(
+            f"  --powersgd_rank {options.sharding.powersgd_rank} compresses nothing, for no matrix of this network is "
+            "larger than its factors of that rank"
+        )
     if optimizer.decay_steps not in (0, options.loop.steps):
         print(
             f"  learning rate: its cosine ends after {optimizer.decay_steps:,} steps, the training after "

@@ -54,9 +54,9 @@ class ContrastiveRun:
         self._towers = _BothTowers(self.clip)
         self._parallel = ranks.parallel(self._towers)
         self._loss = ClipLoss(local_loss=True, gather_with_grad=True, rank=ranks.rank, world_size=ranks.count)
-        self._optimizer = OptimizerStep(self.clip, options.optimizer, ranks.device)
+        self._optimizer = OptimizerStep(self.clip, options.optimizer, ranks)
         self.ema = Ema(self.clip, options.ema_decay, warmup=_EMA_WARMUP)
-        self._means = Means(("loss", "scale", "grad_norm"))
+        self._means = Means(("loss", "scale", "grad_norm"), forgiving=self._optimizer.skips)
         self._rate = 0.0
         self._product = product_flops(ranks.device, precision_on(ranks.device, options.optimizer.precision))
 

@@ -46,9 +46,9 @@ class DetectorRun:
             raise ValueError(f"{options.init_from}: is a network with {self.model.config}, expected {options.network}")
         self.model.unwhiten()  # fitted anew at the end
         self.model.to(ranks.device).to(memory_format=torch.channels_last)
-        self._optimizer = OptimizerStep(self.model, options.optimizer, ranks.device)
+        self._optimizer = OptimizerStep(self.model, options.optimizer, ranks)
         self._ema = Ema(self.model, options.ema_decay, warmup=EMA_WARMUP)
-        self._means = Means(("loss", "contrast", "crowding", "right"))
+        self._means = Means(("loss", "contrast", "crowding", "right"), forgiving=self._optimizer.skips)
 
     def step(self, batch: Tensor, step: int) -> None:
         """One step on [2, B, S, S, 3] uint8."""

@@ -43,9 +43,9 @@ class Phase:
             if isinstance(layer, Conv2d):
                 layer.full_precision &= options.full_precision_codes
         self._parallel = ranks.parallel(objective)
-        self._optimizer = OptimizerStep(objective, optimizer, ranks.device)
+        self._optimizer = OptimizerStep(objective, optimizer, ranks)
         self.ema = Ema(objective, options.ema_decay)
-        self._means = Means(("loss", *objective.names))
+        self._means = Means(("loss", *objective.names), forgiving=self._optimizer.skips)
         self._counts = torch.zeros(options.network.vocab_size, dtype=torch.int64)
 
     def step(self, images: Tensor, step: int) -> None:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from dalle.prior import flex
 from dalle.prior.config import PriorConfig
 from dalle.prior.layout import Layout
+from dalle.prior.linear import Linear
 from dalle.prior.masks import Kind
 from dalle.prior.windowed import WindowedAttention, arrange, chunks, code_probabilities
 from dalle.prior.windows import windows_of
@@ -65,18 +66,22 @@ class Attention(nn.Module):
         super().__init__()
         self.kind, self._heads = kind, config.heads
         self._text_length, self._side = config.text_length, config.side
-        self.query_key_value = nn.Linear(config.width, 3 * config.width)
-        self.output = nn.Linear(config.width, config.width)
+        self.query_key_value = Linear(config.width, 3 * config.width)
+        self.output = Linear(config.width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, D] to [B, L, D]."""
-        mixed = attend(self._project(x), self.kind, text_length=self._text_length, side=self._side)
+        return self.finish(self.begin(x))
+
+    def begin(self, x: Tensor) -> Tensor:
+        """[B, L, D] to [B, L, 3, H, d]: the first product."""
+        return self.query_key_value(x).unflatten(2, (3, self._heads, -1))
+
+    def finish(self, query_key_value: Tensor) -> Tensor:
+        """[B, L, 3, H, d] to [B, L, D]: what each position sees, and a product."""
+        mixed = attend(query_key_value, self.kind, text_length=self._text_length, side=self._side)
         return self.output(mixed.flatten(2))
 
     def entropy(self, x: Tensor) -> Tensor:
         """[H]: nats of a code's attention in each head, given what `forward` is given."""
-        return code_entropy(self._project(x), self.kind, text_length=self._text_length, side=self._side)
-
-    def _project(self, x: Tensor) -> Tensor:
-        """[B, L, D] to [B, L, 3, H, d]."""
-        return self.query_key_value(x).unflatten(2, (3, self._heads, -1))
+        return code_entropy(self.begin(x), self.kind, text_length=self._text_length, side=self._side)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import safetensors
+from torch import Tensor
 
 from dalle.prior.config import PriorConfig
 from dalle.prior.network import Prior
 from dalle.training.model_file import ModelKind, load_network
-from dalle.training.tensor_file import write_tensors
+from dalle.training.tensor_file import write_one_by_one
 from schemas.json_text import parse_json
 from schemas.whole_file import whole_file
 
@@ -31,10 +32,26 @@ KIND = ModelKind(
 
 def save(prior: Prior, path: str | os.PathLike[str], made_for: Mapping[str, Any]) -> None:
     """Write the weights in single precision, the sizes, and what they are made for, as JSON has it."""
-    model = {_CONFIG: asdict(prior.config), **made_for}
     tensors = {name: value.float().contiguous() for name, value in prior.state_dict().items()}
+    save_one_by_one(tensors, tensors.__getitem__, path, {_CONFIG: asdict(prior.config), **made_for})
+
+
+def save_one_by_one(
+    outline: Mapping[str, Tensor],
+    tensor_of: Callable[[str], Tensor],
+    path: str | os.PathLike[str],
+    model: Mapping[str, Any],
+) -> None:
+    """Write weights that are made when their turn comes.
+
+    Args:
+        outline: their names and shapes, in single precision, on any device, such as `meta`.
+        tensor_of: gives those of a name.
+        path: of the file.
+        model: `config` and what they are made for.
+    """
     with whole_file(Path(path)) as unfinished, unfinished.open("wb") as file:
-        write_tensors(file, tensors, {_ENTRY: json.dumps(model)})
+        write_one_by_one(file, outline, tensor_of, {_ENTRY: json.dumps(model)})
 
 
 def load(path: str | os.PathLike[str]) -> Prior:

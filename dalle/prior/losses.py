@@ -14,7 +14,7 @@ VECTORS = 256
 
 
 def nats(layer: nn.Linear, x: Tensor, targets: Tensor) -> Tensor:
-    """Sum of the cross-entropies of what a layer makes of some feature vectors, in single precision under any autocast.
+    """Sum of the cross-entropies of what a layer makes of some feature vectors, in the precision of its weights.
 
     A few vectors at a time, and their part of the gradient at once: all logits together are most of a step's memory,
     and to make them again for the gradient is a third more products.
@@ -24,7 +24,7 @@ def nats(layer: nn.Linear, x: Tensor, targets: Tensor) -> Tensor:
         x: [..., D].
         targets: [...] int64, below K.
     """
-    vectors, targets = x.reshape(-1, x.shape[-1]).float(), targets.reshape(-1)
+    vectors, targets = x.reshape(-1, x.shape[-1]).to(layer.weight.dtype), targets.reshape(-1)
     with torch.autocast(x.device.type, enabled=False):
         if torch.is_grad_enabled():
             return _Nats.apply(vectors, layer.weight, layer.bias, targets)

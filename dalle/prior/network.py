@@ -21,7 +21,7 @@ What the paper leaves open is decided so:
 | initial weights | normal, deviation 0.02, embeddings too; biases 0, gains 1 | GPT-2 |
 | of those that add to the stream | deviation divided by sqrt(2 x layers) | Child et al. 2019, GPT-2 |
 | edges of a convolution | neighbours by flattened offsets (see `masks`) | App. B.1: "similar to the row attention" |
-| number formats | weights, stream and logits 32 bits, branches as autocast says | App. D.3 |
+| number formats | weights, stream, gradients of biases and logits 32 bits, branches as autocast says | App. D.3 |
 
 Shapes: B examples, T positions of text, N = h h codes, L = T + N positions, V words, K codes, D = heads x head size.
 """
@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from dalle.prior.config import PriorConfig
 from dalle.prior.losses import nats
 from dalle.prior.masks import Kind, kinds_of
-from dalle.prior.resblock import Layer
+from dalle.prior.resblock import Layer, Recompute, Resblock
 from dalle.text.padding import is_text, vocab_size_with_padding
 
 
@@ -66,11 +66,13 @@ class Prior(nn.Module):
 
     Args:
         config: its sizes.
-        recompute: keep only what enters each residual block, and compute its branch again for the gradient.
+        recompute: what of each residual block is not kept but computed again for the gradient (`resblock`).
         kinds: of each layer, to compare with other networks; the paper's if not given.
     """
 
-    def __init__(self, config: PriorConfig, *, recompute: bool = False, kinds: Sequence[Kind] | None = None) -> None:
+    def __init__(
+        self, config: PriorConfig, *, recompute: Recompute = "none", kinds: Sequence[Kind] | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
@@ -86,11 +88,22 @@ class Prior(nn.Module):
     def _begin(self) -> None:
         """Draw the weights; see the table above."""
         for name, value in self.named_parameters():
-            if name.endswith(".bias"):
-                nn.init.zeros_(value)
-            elif "norm" not in name:
-                added = name.endswith(".inner.output.weight")
-                nn.init.normal_(value, std=0.02 * ((2 * self.config.layers) ** -0.5 if added else 1))
+            self.draw(name, value)
+
+    def draw(self, name: str, value: Tensor) -> bool:
+        """Draw the first weights of a name into a tensor of their shape; gains of norms stay: whether it was done."""
+        if name.endswith(".bias"):
+            nn.init.zeros_(value)
+        elif "norm" in name:
+            return False
+        else:
+            added = name.endswith(".inner.output.weight")
+            nn.init.normal_(value, std=0.02 * ((2 * self.config.layers) ** -0.5 if added else 1))
+        return True
+
+    def resblocks(self) -> dict[str, Resblock]:
+        """All residual blocks by name, `layers.0.attention`, `layers.0.mlp`, ..., from first to last."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, Resblock)}
 
     def forward(self, text_tokens: Tensor, image_codes: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the text, [B, T, V] float32, and of the codes, [B, N, K] float32.
@@ -132,6 +145,16 @@ class Prior(nn.Module):
             x = layer(x)
         return self.norm(x)
 
+    def attention_entropy(self, text_tokens: Tensor, image_codes: Tensor) -> dict[Kind, float]:
+        """See the function of this name."""
+        entropies: dict[Kind, list[float]] = {}
+        x = self.embed(text_tokens, image_codes)
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            entropies.setdefault(layer.kind, []).append(float(layer.attention_entropy(x).mean()))
+            x = layer(x)
+        return {kind: sum(some) / len(some) for kind, some in entropies.items()}
+
     def _features(self, text_tokens: Tensor, image_codes: Tensor) -> tuple[Tensor, Tensor]:
         """What the text, [B, T, D], and the codes, [B, N, D], are predicted from."""
         features = self.transform(self.embed(text_tokens, image_codes))
@@ -145,10 +168,4 @@ def attention_entropy(prior: Prior, text_tokens: Tensor, image_codes: Tensor) ->
 
     It takes a forward pass and keeps no probabilities. Arguments and errors are those of `Prior.forward`.
     """
-    entropies: dict[Kind, list[float]] = {}
-    x = prior.embed(text_tokens, image_codes)
-    for layer in prior.layers:
-        assert isinstance(layer, Layer)
-        entropies.setdefault(layer.kind, []).append(float(layer.attention_entropy(x).mean()))
-        x = layer(x)
-    return {kind: sum(some) / len(some) for kind, some in entropies.items()}
+    return prior.attention_entropy(text_tokens, image_codes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dalle.prior.resblock import Recompute
 from dalle.training.options import LoopOptions
 from dalle.training.plateau import PlateauOptions
 from dalle.training.steps import OptimizerOptions
@@ -89,6 +90,33 @@ class PlanOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShardOptions:
+    """How the weights are spread over processes, and what these send to one another."""
+
+    shard: int = no_change_of_bytes(default=1)
+    """Processes that hold the weights together, each a part of them, as the GPUs of one machine do; 1 to 4,096, a
+    divisor of all processes. 1: each holds all of them."""
+    powersgd_rank: int = 0
+    """Rank of the factors that are sent between those groups of processes in place of a gradient matrix (PowerSGD), 1
+    to 1,048,576 and a multiple of --shard; a quarter of the network's width in the paper. 0 sends gradients as they
+    are."""
+
+    def __post_init__(self) -> None:
+        """Bad values fail before anything starts."""
+        check_ranges(self, {"shard": Between(1, MOST_PROCESSES), "powersgd_rank": Between(0, MOST_SIZE)})
+        if self.powersgd_rank % self.shard:
+            raise ValueError(
+                f"--powersgd_rank {self.powersgd_rank}: cannot be shared out among the {self.shard} processes of "
+                f"--shard {self.shard}; give a multiple of {self.shard}"
+            )
+
+    @property
+    def together(self) -> int:
+        """Processes of a group, for `dalle.training.ranks.joined`; 0 where each holds all and sends what it has."""
+        return self.shard if self.shard > 1 or self.powersgd_rank else 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainPriorOptions:
     """How a prior is trained; the defaults are the paper's."""
 
@@ -102,10 +130,13 @@ class TrainPriorOptions:
     plateau: PlateauOptions = field(default_factory=PlateauOptions)
     size: SizeOptions = field(default_factory=SizeOptions)
     planning: PlanOptions = field(default_factory=PlanOptions)
+    sharding: ShardOptions = field(default_factory=ShardOptions)
     micro_batch_size: int = 1
     """Examples that a process has in memory at a time, 1 to 16,777,216; it adds up their gradients."""
-    recompute: bool = no_change_of_bytes(default=True)
-    """Make each layer's activations again for its gradient: a quarter of the memory, a third more time."""
+    recompute: Recompute = no_change_of_bytes(default="blocks")
+    """What is computed again for the gradient instead of being kept: blocks, all inside each residual block, keeps less
+    than a tenth and computes a third more; selective, all but matrix products and attention, keeps two thirds and
+    computes hardly more."""
     ema_decay: float = 0.99
     """Decay of the exponential moving average of the weights, from 0 to below 1."""
     ema_every: int = 25
@@ -115,6 +146,11 @@ class TrainPriorOptions:
         """Bad values fail before anything starts."""
         ranges = {"micro_batch_size": Between(1, MOST_EXAMPLES), "ema_every": Between(1, MOST_STEPS)}
         check_ranges(self, {**ranges, "ema_decay": Below(0, 1)})
+        if self.planning.plan and self.planning.gpus % self.sharding.shard:
+            raise ValueError(
+                f"--shard {self.sharding.shard}: --gpus {self.planning.gpus} cannot be put into groups of "
+                f"{self.sharding.shard}; give a multiple of {self.sharding.shard}"
+            )
         if self.plateau.plateau_on == "validation" and not (self.loop.eval_every and self.examples.validation_share):
             raise ValueError(
                 "--plateau_on validation: there are no evaluations to go by; give --eval_every and --validation_share"
@@ -142,7 +178,7 @@ SMALL = replace(
     optimizer=replace(FULL.optimizer, learning_rate=1e-3, min_learning_rate=1e-5, decay_steps=20_000, warmup_steps=200),
     size=SizeOptions(layers=12, heads=8),
     micro_batch_size=2,
-    recompute=False,
+    recompute="none",
 )
 TINY = replace(
     SMALL,

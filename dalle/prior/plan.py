@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import psutil
@@ -9,8 +10,9 @@ import torch
 
 from dalle.prior.config import PriorConfig
 from dalle.prior.flops import TRAINING, forward_flops
-from dalle.prior.memory import held_by, weights_of
+from dalle.prior.memory import GLOO_COPIES, held_by, weights_of
 from dalle.prior.options import TrainPriorOptions
+from dalle.prior.sent import compresses, sent_by, units
 from dalle.training.logs import time_left
 from dalle.training.products import product_flops
 from dalle.training.ranks import device_of
@@ -18,6 +20,7 @@ from dalle.training.steps import precision_on
 
 SHARE = 0.62
 """Of a machine's own matrix products that a training reaches (benchmarks/prior.py)."""
+_KEPT = {"none": "all kept", "selective": "what products and attention make kept", "blocks": "recomputed"}
 
 
 def plan(options: TrainPriorOptions, config: PriorConfig) -> Iterator[str]:
@@ -39,29 +42,68 @@ def plan(options: TrainPriorOptions, config: PriorConfig) -> Iterator[str]:
         f"the output layers"
     )
     examples = min(options.micro_batch_size, max(1, options.loop.batch_size // options.planning.gpus))
-    held = held_by(config, examples, dtype, recompute=options.recompute)
+    shard = options.sharding.shard
+    held = held_by(
+        config,
+        examples,
+        dtype,
+        recompute=options.recompute,
+        moments=options.optimizer.moments,
+        shard=shard,
+        copies=GLOO_COPIES if device.type == "cpu" else 1,
+        powersgd_rank=options.sharding.powersgd_rank if options.planning.gpus > shard else 0,
+    )
     process = psutil.Process().memory_info().rss
-    what = "recomputed" if options.recompute else "all kept"
+    what = _KEPT[options.recompute]
+    errors = f"error buffers {_gb(held.errors)}, " if held.errors else ""
+    gathered = f"whole weights {_gb(held.gathered)}, " if held.gathered else ""
+    if shard > 1:
+        yield f"  {shard:,} processes hold weights, gradients, moments and average together, each a part of them"
     yield (
         f"  memory of each process: {_gb(held.total + process)}: weights {_gb(held.weights)}, gradients "
-        f"{_gb(held.gradients)}, moments {_gb(held.moments)}, average {_gb(held.average)}, activations "
-        f"{_gb(held.kept)} ({examples} examples at a time, {what}), in passing {_gb(held.passing)}, gaps "
+        f"{_gb(held.gradients)}, moments {_gb(held.moments)}, average {_gb(held.average)}, {errors}{gathered}"
+        f"activations {_gb(held.kept)} ({examples} examples at a time, {what}), in passing {_gb(held.passing)}, gaps "
         f"{_gb(held.gaps)}, the program {_gb(process)}"
     )
+    yield from _sent(options, config, dtype)
     yield from _time(options, config, SHARE * product_flops(device, dtype) if options.planning.tflops is None else 0.0)
+
+
+def _sent(options: TrainPriorOptions, config: PriorConfig, dtype: torch.dtype) -> Iterator[str]:
+    """What each process sends to others, if there are any."""
+    gpus, shard, rank = options.planning.gpus, options.sharding.shard, options.sharding.powersgd_rank
+    if gpus == 1:
+        return
+    groups = gpus // shard
+    portions = max(1, math.ceil(options.loop.batch_size / gpus / options.micro_batch_size))
+    plain, sent = (
+        sent_by(units(config, shard, each), dtype, shard=shard, groups=groups, rank=each, portions=portions)
+        for each in (0, rank)
+    )
+    within = f"{_gb(sent.within)} to those it holds the weights with" if shard > 1 else ""
+    compressed = f", {_gb(plain.between)} if nothing was compressed" if rank else ""
+    if rank and not compresses(config, rank):
+        compressed = f", for no matrix is larger than its factors of --powersgd_rank {rank}"
+    between = f"{_gb(sent.between)} to other groups{compressed}" if groups > 1 else ""
+    yield f"  sent by each process in a step: {', '.join(filter(None, (within, between)))}"
+    if options.loop.batch_size % gpus:
+        yield (
+            f"  --batch_size {options.loop.batch_size:,} is no multiple of {gpus:,} processes: a "
+            "training would refuse it"
+        )
 
 
 def _time(options: TrainPriorOptions, config: PriorConfig, measured: float) -> Iterator[str]:
     """How much is computed, and for how long."""
     loop, planning = options.loop, options.planning
     flops = TRAINING * forward_flops(config) * loop.batch_size
-    done = flops * ((TRAINING + 1) / TRAINING if options.recompute else 1)
+    done = flops * ((TRAINING + 1) / TRAINING if options.recompute == "blocks" else 1)
     speed = planning.gpus * (measured or 1e12 * (planning.tflops or 0))
     share = f" ({100 * SHARE:.0f} % of what this machine does)" if measured else ""
     tokens = loop.batch_size * (config.text_length + config.codes)
     yield (
         f"  a step: {loop.batch_size:,} examples, {tokens:,} tokens, {flops:.2e} FLOP"
-        f"{f' and {done - flops:.1e} that are recomputed' if options.recompute else ''}; {_seconds(done / speed)}"
+        f"{f' and {done - flops:.1e} that are recomputed' if done > flops else ''}; {_seconds(done / speed)}"
     )
     yield (
         f"  the training: {loop.steps:,} steps, {loop.steps * loop.batch_size:,} examples, {loop.steps * flops:.2e} "

@@ -21,6 +21,7 @@ from dalle.reading.batches import Batch, Batches
 from dalle.reading.example_shards import ExampleShards
 from dalle.reading.holding_out import Split
 from dalle.text.padding import is_text
+from dalle.training.ranks import Ranks
 
 FITTED = 20_000
 """Training examples at most on which the simple models are fitted."""
@@ -50,10 +51,13 @@ class Validation:
         split: of the dataset.
         examples: how many are looked at each time, at most.
         batch_size: how many at once.
+        together: processes that hold a network's weights together, if they do: each looks at some of the batches.
     """
 
-    def __init__(self, split: Split[ExampleShards], examples: int, batch_size: int) -> None:
-        self._split = split
+    def __init__(
+        self, split: Split[ExampleShards], examples: int, batch_size: int, together: Ranks | None = None
+    ) -> None:
+        self._split, self._together = split, together
         wanted = min(examples, split.held_out)
         self._count = -(-wanted // batch_size)
         self._batch_size = wanted // max(1, self._count)
@@ -65,17 +69,25 @@ class Validation:
 
     @torch.no_grad()
     def losses(self, prior: Prior, device: torch.device) -> Losses:
-        """Of a network: text tokens and codes each over their own number."""
+        """Of a network: text tokens and codes each over their own number; called on all who look together."""
         sums, counts = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-        for batch in self._batches():
+        for batch, weight in self._own():
             text_tokens, image_codes = (batch[name].to(device) for name in ("text_tokens", "image_codes"))
-            count = torch.tensor(
-                [int(is_text(text_tokens, prior.config.vocab_size).sum()), image_codes.numel()], dtype=torch.float64
-            )
+            of_text = int(is_text(text_tokens, prior.config.vocab_size).sum())
+            count = torch.tensor([weight * of_text, weight * image_codes.numel()], dtype=torch.float64)
             sums += torch.stack(prior.losses(text_tokens, image_codes)).double().cpu() * count
             counts += count
+        if self._together is not None:
+            sums, counts = self._together.mean(sums), self._together.mean(counts)
         text, image = (sums / counts.clamp(min=1)).tolist()
         return Losses(text, image)
+
+    def _own(self) -> Iterator[tuple[Batch, int]]:
+        """This process's batches; where they do not come out even, the last of all once more, with a weight of 0."""
+        rank, count = (0, 1) if self._together is None else (self._together.rank, self._together.count)
+        batches = self._batches()
+        while some := list(itertools.islice(batches, count)):
+            yield some[min(rank, len(some) - 1)], int(rank < len(some))
 
     def some(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """The tokens of a few of them, [B, T] and [B, N]."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dalle.prior.layout import Layout
+from dalle.prior.windows import windows_of
 from dalle.training.parallel import for_each
 
 SCORES = 3 << 20
@@ -50,6 +51,12 @@ def _text_blocks(length: int, dtype: torch.dtype, device: torch.device) -> list[
         later = torch.full((end - first, end), -torch.inf, dtype=dtype).triu_(1 + first).to(device)
         blocks.append((slice(first, end), slice(end), later))
     return blocks
+
+
+def forget() -> None:
+    """Forget the tensors that are made once for all, for instance because they were made without numbers."""
+    _text_blocks.cache_clear()
+    windows_of.cache_clear()
 
 
 def code_probabilities(query: Tensor, key: Tensor, layout: Layout) -> Tensor:

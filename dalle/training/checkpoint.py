@@ -7,6 +7,7 @@ their path in it, and the rest of the tree as JSON in the file's header.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
 import struct
@@ -19,15 +20,15 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from dalle.training.checked_parts import check_parts
+from dalle.training.cuts import Piece, read
+from dalle.training.stored_checkpoint import DAMAGED, drop_old, is_part, opened, parts_of, pieces_of
 from dalle.training.tensor_file import write_tensors
+from dalle.training.tensor_reader import read_header
+from dalle.training.trees import join, split
+from schemas.folder import Folder
 from schemas.regular_file import check_regular
 from schemas.whole_file import whole_file
-
-_DAMAGED = (struct.error, KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
-"""What a tree raises that is none."""
-
-KEEP = 2
-"""Older checkpoints are deleted: one may be read while the next is written."""
 
 
 def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
@@ -40,12 +41,12 @@ def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{step:08d}.safetensors"
-    tensors: dict[str, Tensor] = {}
-    rest = json.dumps(_split(tree, "", tensors))
+    tensors: dict[str, Tensor | Piece] = {}
+    rest = json.dumps(split(tree, "", tensors))
+    whole = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
     with whole_file(path) as unfinished, unfinished.open("wb") as file:
-        write_tensors(file, tensors, {"tree": rest})
-    for old in checkpoints(folder)[:-KEEP]:
-        old.unlink()
+        write_tensors(file, whole, {"tree": rest})
+    drop_old(Folder(folder))
     return path
 
 
@@ -62,7 +63,33 @@ def load(path: Path) -> dict[str, Any]:
     """
     check_regular(path)
     with _complaining_of(str(path)), safetensors.safe_open(path, "pt") as file:
-        return _whole(_join(_tree(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}))  # noqa: SIM118
+        if "parts" not in (file.metadata() or {}):
+            return _whole(join(_tree(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}))  # noqa: SIM118
+    return _from_parts(path)
+
+
+def _from_parts(path: Path) -> dict[str, Any]:
+    """The tree of a checkpoint that several processes wrote; see `stored_checkpoint`."""
+    folder = Folder(path.parent)
+    check_parts(folder, path.name)
+    with opened(folder, path.name, read_header(folder, path.name).content) as tree, _complaining_of(str(path)):
+        return _whole(read(tree, {}))
+
+
+def dumps(path: Path) -> bytes:
+    """The bytes of a checkpoint for `loads`: those of its file, or, of one in parts, of one that it could have been.
+
+    Raises:
+        ValueError: if it is in parts and they are no checkpoint.
+    """
+    folder = Folder(path.parent)
+    with _complaining_of(str(path)):
+        if not parts_of(read_header(folder, path.name).metadata):
+            return path.read_bytes()
+    tensors: dict[str, Tensor | Piece] = {}
+    rest, content = json.dumps(split(_from_parts(path), "", tensors)), io.BytesIO()
+    write_tensors(content, {n: v for n, v in tensors.items() if isinstance(v, Tensor)}, {"tree": rest})
+    return content.getvalue()
 
 
 def loads(content: bytes, name: str) -> dict[str, Any]:
@@ -78,7 +105,7 @@ def loads(content: bytes, name: str) -> dict[str, Any]:
     with _complaining_of(name):
         (size,) = struct.unpack_from("<Q", content)
         header = json.loads(content[8 : 8 + size])
-        return _whole(_join(_tree(header["__metadata__"]), safetensors.torch.load(content)))
+        return _whole(join(_tree(header["__metadata__"]), safetensors.torch.load(content)))
 
 
 def outline(path: Path) -> dict[str, Any]:
@@ -89,14 +116,15 @@ def outline(path: Path) -> dict[str, Any]:
     """
     check_regular(path)
     with _complaining_of(str(path)), safetensors.safe_open(path, "pt") as file:
-        return _whole(_join(_tree(file.metadata()), dict.fromkeys(file.keys())))
+        paths = [*file.keys(), *pieces_of(file.metadata() or {})]
+        return _whole(join(_tree(file.metadata()), dict.fromkeys(paths)))
 
 
 @contextlib.contextmanager
 def _complaining_of(name: str) -> Iterator[None]:
     try:
         yield
-    except (*_DAMAGED, safetensors.SafetensorError) as error:
+    except (*DAMAGED, safetensors.SafetensorError) as error:
         raise ValueError(f"{name}: is no checkpoint of ours ({error!r}); delete it to go on from another") from None
 
 
@@ -140,25 +168,6 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: int(path.stem))
 
 
-def _split(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """The tree as JSON, with its tensors taken out and named."""
-    if isinstance(node, Tensor):
-        tensors[path] = node
-        return {"tensor": path}
-    if isinstance(node, dict):
-        return {"dict": [[key, _split(value, f"{path}/{key}", tensors)] for key, value in node.items()]}
-    if isinstance(node, (list, tuple)):
-        return [_split(value, f"{path}/{index}", tensors) for index, value in enumerate(node)]
-    if node is None or isinstance(node, (str, bool, int, float)):
-        return node
-    raise TypeError(f"{path} is a {type(node).__name__}, expected a tensor, a number, a string or a tree of them")
-
-
-def _join(node: Any, tensors: Mapping[str, Tensor | None]) -> Any:
-    if isinstance(node, list):
-        return [_join(value, tensors) for value in node]
-    if not isinstance(node, dict):
-        return node
-    if "tensor" in node:
-        return tensors[node["tensor"]]
-    return {key: _join(value, tensors) for key, value in node["dict"]}
+def files(folder: Path) -> list[Path]:
+    """The files of all checkpoints of a folder: parts before what describes them."""
+    return [*sorted(path for path in folder.glob("*-*.safetensors") if is_part(path.name)), *checkpoints(folder)]

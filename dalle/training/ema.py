@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +19,25 @@ class Ema:
         decay: 0 to 1; the larger, the more steps it looks back on, about 1 / (1 - decay).
         warmup: slows the decay down at first, to at most steps / (steps + warmup): without it, as in the paper, the
             fresh weights count for 1 / (1 - decay) steps.
+        weights: gives what is averaged instead, by name, such as this process's parts of the weights.
     """
 
-    def __init__(self, network: nn.Module, decay: float, *, warmup: int = 0) -> None:
-        self._network, self._decay, self._warmup = network, decay, warmup
-        self._average = {name: value.detach().float().clone() for name, value in network.state_dict().items()}
+    def __init__(
+        self,
+        network: nn.Module,
+        decay: float,
+        *,
+        warmup: int = 0,
+        weights: Callable[[], Mapping[str, Tensor]] | None = None,
+    ) -> None:
+        self._decay, self._warmup, self._weights = decay, warmup, network.state_dict if weights is None else weights
+        self._average = {name: value.detach().float().clone() for name, value in self._weights().items()}
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
         """Take in the weights of now; `steps` is which update it is, counted from 1."""
         decay = min(self._decay, steps / (steps + self._warmup))
-        weights = [value.float() for value in self._network.state_dict().values()]
+        weights = [value.float() for value in self._weights().values()]
         torch._foreach_lerp_(list(self._average.values()), weights, 1 - decay)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -57,7 +65,7 @@ class Ema:
     def _exchange(self, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights and averages change places; gives copies of what is not in single precision, or puts them back."""
         others = {}
-        for name, value in self._network.state_dict().items():
+        for name, value in self._weights().items():
             average = self._average[name]
             if name in kept:
                 value.copy_(kept[name])

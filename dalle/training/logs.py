@@ -68,6 +68,22 @@ class Log:
         self._board.add_images(name, images.float().cpu().numpy(), step)
 
 
+class NoLog(Log):
+    """Of a process that takes part in evaluations and writes nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def figures(self, step: int, values: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def images(self, step: int, name: str, images: Tensor) -> None:
+        """Nothing."""
+
+
 def read_log(folder: Path) -> list[dict[str, float]]:
     """The lines of a folder's `log.jsonl`, oldest first; none if there is no such file.
 
@@ -94,38 +110,60 @@ def _step_of(line: str) -> int:
 
 
 class Means:
-    """Means of some figures over the steps since they were last taken, in float64."""
+    """Means of some figures over the steps since they were last taken, in float64.
 
-    def __init__(self, names: Sequence[str]) -> None:
+    What is not finite is counted and never added: a checkpoint with such sums would be refused when it is read.
+
+    Args:
+        names: of the figures.
+        forgiving: whether steps with such a value are skipped ones, which the mean of the others leaves out; otherwise
+            one of them makes the mean NaN.
+    """
+
+    def __init__(self, names: Sequence[str], *, forgiving: bool = False) -> None:
         self.names = tuple(names)
+        self._forgiving = forgiving
+        self._begin()
+
+    def _begin(self) -> None:
         self._sums = torch.zeros(len(self.names), dtype=torch.float64)
+        self._missing = torch.zeros_like(self._sums)
         self._steps = 0.0
 
     def add(self, values: Tensor, weight: float = 1.0) -> None:
         """Take in the values of a step, [len(names)], or of a part of one that weighs less than 1."""
-        self._sums += values.detach().double().cpu() * weight
+        values = values.detach().double().cpu()
+        self._sums += values.nan_to_num(0.0, 0.0, 0.0) * weight
+        self._missing += ~values.isfinite() * weight
         self._steps += weight
+
+    def missing(self) -> float:
+        """The largest share of steps whose value of a figure was not finite, on this process."""
+        return float(self._missing.max()) / max(self._steps, 1e-12)
 
     def take(self, ranks: Ranks) -> dict[str, float]:
         """The means over steps and processes; they begin anew."""
-        means = ranks.mean(self._sums / max(self._steps, 1e-12)).tolist()
-        self._sums, self._steps = torch.zeros_like(self._sums), 0.0
-        return dict(zip(self.names, means, strict=True))
+        means = self._sums / (self._steps - self._missing).clamp(min=1e-12)
+        spoilt = self._missing >= (max(self._steps, 1e-12) if self._forgiving else 1e-12)
+        means = ranks.mean(means.masked_fill(spoilt, torch.nan))
+        self._begin()
+        return dict(zip(self.names, means.tolist(), strict=True))
 
     def state_dict(self) -> dict[str, object]:
         """Sums so far."""
-        return {"sums": self._sums, "steps": self._steps}
+        return {"sums": self._sums, "missing": self._missing, "steps": self._steps}
 
     def copy(self) -> dict[str, object]:
         """Sums so far, which do not change with what is added later."""
-        return {"sums": self._sums.clone(), "steps": self._steps}
+        return {"sums": self._sums.clone(), "missing": self._missing.clone(), "steps": self._steps}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Go on from there."""
         sums, steps = state["sums"], state["steps"]
-        if not isinstance(sums, Tensor) or not isinstance(steps, float):
+        missing = state.get("missing", torch.zeros_like(self._missing))  # of before there was any
+        if not isinstance(sums, Tensor) or not isinstance(missing, Tensor) or not isinstance(steps, float):
             raise TypeError("the sums for the log are no numbers")
-        self._sums, self._steps = like(sums, self._sums), steps
+        self._sums, self._missing, self._steps = like(sums, self._sums), like(missing, self._missing), steps
 
 
 def time_left(seconds: float) -> str:

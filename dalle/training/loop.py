@@ -13,18 +13,21 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
-from dalle.training import checkpoint
-from dalle.training.logs import TENSORBOARD, Log, time_left
+from dalle.training import checkpoint, checkpoint_store, stored
+from dalle.training.checkpoint_store import CheckpointStore
+from dalle.training.cuts import Piece
+from dalle.training.logs import TENSORBOARD, Log, NoLog, time_left
 from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish
 from dalle.training.options import LoopOptions
-from dalle.training.ranks import Ranks
+from dalle.training.ranks import Ranks, is_broken_line
 from dalle.training.set_aside import CHECKPOINTS, is_set_aside, settle
 from dalle.training.standing import SpoiltTraining, Standing
 from dalle.training.step_clock import StepClock
+from dalle.training.together import next_batch, stop_together
 from schemas import opening
 from schemas.commands.ending import CommandFailed, cause_outside
 from schemas.commands.guard import ask_for_patience
-from schemas.commands.stopping import asked_to_stop, at_once, deferred
+from schemas.commands.stopping import asked_to_stop, deferred
 from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.manifest import WEIGHTS, fingerprint
@@ -74,7 +77,7 @@ class Run(Protocol[BatchT]):
         ...
 
     def watch(self, step: int, log: Log) -> None:
-        """Evaluate what there is after so many steps; called on the first process alone."""
+        """Evaluate what there is after so many steps; called on the first process alone, unless they act together."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -90,7 +93,7 @@ class Run(Protocol[BatchT]):
         ...
 
     def save(self, folder: Path) -> Path:
-        """Write the weights for use into the folder, averaged; gives the file."""
+        """Write the weights for use into the folder, averaged; gives the file. Called as `watch` is."""
         ...
 
 
@@ -100,7 +103,8 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
     Args:
         run: what is trained.
         options: how long and how often.
-        ranks: the processes that train; the first of them alone reads and writes the output folder.
+        ranks: the processes that train; the first of them alone reads and writes the output folder, unless they hold
+            the weights together: then a checkpoint's parts in it are read and written by the first group of them.
         recipe: what the model is made from.
 
     Returns:
@@ -110,25 +114,43 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
         ValueError: if the output folder holds something else, or processes were started with different things.
         FolderInUse: if another run is at work there.
     """
-    # how often the log is written as well: all ranks add up its figures
-    ranks.check_same(fingerprint([recipe.to_json(), options.log_every]), "the options or the data")
+    # how often the log is written as well: all ranks add up its figures, and may save and evaluate together
+    every = [options.log_every]
+    if ranks.together:
+        every += [options.eval_every, options.save_every, options.checkpoint_store is not None]
+    ranks.check_same(fingerprint([recipe.to_json(), *every]), "the options or the data")
     if ranks.first and not is_set_aside(options.output_folder):
         decide(options.output_folder, recipe, options.steps, options.incremental_mode)  # refuses, before it is made
-    with _alone(options.output_folder) if ranks.first else contextlib.nullcontext():
+    with (
+        _alone(options.output_folder) if ranks.first else contextlib.nullcontext(),
+        checkpoint_store.opened(options, ranks) as store,
+    ):
+        if store is not None and ranks.first:
+            fetched = store.fetch(recipe, options.steps, anew=options.incremental_mode == "overwrite")
+            print(f"  fetched {fetched}" if fetched else "  the store of checkpoints has none that is later")
         begun = _start(run, options, ranks, recipe)
         if begun is None:
             return False
         try:
-            with Log(options.output_folder, begun.step) if ranks.first else contextlib.nullcontext() as log:
-                _take_steps(run, options, begun, log)
+            with _log(options, begun, ranks) as log:
+                _take_steps(run, options, begun, _Saving(options.output_folder, ranks, recipe, store), log)
             if ranks.first:
                 finish(options.output_folder, recipe, run.save)
+            elif ranks.together:
+                run.save(options.output_folder)
         except OSError as error:  # something was written by now: it is no mistake in what was asked for
             raise CommandFailed(cause_outside(error)) from error
         if ranks.first:
             print(f"  weights: {options.output_folder / WEIGHTS}")
             print(f"  look at: tensorboard --logdir {options.output_folder / TENSORBOARD}")
     return True
+
+
+def _log(options: LoopOptions, begun: _Begun, ranks: Ranks) -> contextlib.AbstractContextManager[Log | None]:
+    """Of the first process; of others one that writes nothing, if they take part in evaluations, or none."""
+    if ranks.first:
+        return Log(options.output_folder, begun.step)
+    return NoLog() if ranks.together else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -165,13 +187,14 @@ def _start(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecip
             print(f"  {folder}: is finished already, nothing to do")
     if ranks.from_first(b"finished" if resumption.finished else None) is not None:
         return None
-    state = _checkpoint(resumption.checkpoint, ranks)
-    if state is not None:
-        _go_on(run, state, f"{resumption.checkpoint or 'the checkpoint of rank 0'}")
+    with stored.state(resumption.checkpoint, folder, ranks) as state:
+        if state is not None:
+            _go_on(run, state, f"{resumption.checkpoint or 'the checkpoint of rank 0'}")
     if ranks.first:
         begin(folder, resumption, recipe)
         if state is not None:
             print(f"  goes on from {resumption.checkpoint}, {state['step']:,} of {options.steps:,} steps are done")
+    stored.check_shared(folder, ranks)
     return _Begun(int(state["step"]), bool(state.get("evaluation_is_due"))) if state is not None else _Begun()
 
 
@@ -180,6 +203,8 @@ def _go_on(run: Run[Any], state: Mapping[str, Any], name: str) -> None:
         run.load_state_dict(state["run"])
         batches, _ = state["batches"], int(state["step"])
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        if is_broken_line(error):
+            raise  # its parts are read by many, and one that was lost is no fault of the checkpoint
         reason = (str(error).strip().splitlines() or [""])[-1].strip()
         raise ValueError(
             f"{name}: does not hold what this training needs ({type(error).__name__}: {reason}); delete it to go on "
@@ -193,17 +218,9 @@ def _go_on(run: Run[Any], state: Mapping[str, Any], name: str) -> None:
         raise ValueError(f"{name}: {error}") from None
 
 
-def _checkpoint(path: Path | None, ranks: Ranks) -> dict[str, Any] | None:
-    """The first process's checkpoint, on every process: they may share no disk."""
-    if ranks.count == 1:
-        return checkpoint.load(path) if path else None
-    content = ranks.from_first(path.read_bytes() if path else None)
-    return checkpoint.loads(content, f"the checkpoint of rank 0 ({path or 'sent'})") if content is not None else None
-
-
-def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, log: Log | None) -> None:
+def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, saving: _Saving, log: Log | None) -> None:
     """The steps that are left. A signal that asks to end waits for nothing that is long, and for all that changes."""
-    evaluation_is_due = begun.evaluation_is_due
+    evaluation_is_due, ranks = begun.evaluation_is_due, saving.ranks
 
     def remember() -> dict[str, Any]:
         return {
@@ -213,13 +230,14 @@ def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, log: Log | N
         }
 
     def save(step: int, remembered: Mapping[str, Any]) -> Path:
-        return _save({**remembered, "run": {**run.state_dict(), **remembered["run"]}}, options.output_folder, step)
+        state = {**remembered, "run": {**run.state_dict(), **remembered["run"]}}
+        return _save(state, step, saving)
 
     clock = StepClock()
     with (
-        deferred(),
+        deferred(takes=clock.longest if ranks.together else None),
         contextlib.closing(iter(run.batches)) as batches,
-        Standing(begun.step, remember, save if log is not None else None) as standing,
+        Standing(begun.step, remember, save if log is not None else None, together=ranks.together) as standing,
     ):
 
         def evaluate() -> None:
@@ -236,8 +254,8 @@ def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, log: Log | N
                 standing.saved(save(standing.step, remember()))
         while standing.step < options.steps:
             step = standing.step + 1
-            with clock.waiting(), at_once():
-                batch = next(batches)
+            with clock.waiting():
+                batch = next_batch(batches, ranks)
             standing.begins()
             run.step(batch, step - 1)
             evaluation_is_due = options.eval_every > 0 and step % options.eval_every == 0
@@ -251,6 +269,7 @@ def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, log: Log | N
                 standing.whole(step)
                 if log is not None:
                     log.figures(step, figures)
+                if ranks.first:
                     left = time_left((options.steps - step) * seconds)
                     print(f"  step {step:,} of {options.steps:,}, {left} left: {run.summary(figures)}", flush=True)
                 _check_finite(figures["loss"], step, options.output_folder)
@@ -258,6 +277,7 @@ def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, log: Log | N
                 evaluate()
             if log is not None and (step == options.steps or step % options.save_every == 0):
                 standing.saved(save(step, remember()))
+        stop_together(ranks)
 
 
 def _check_finite(loss: float, step: int, folder: Path) -> None:
@@ -274,19 +294,35 @@ def _what_is_kept(folder: Path) -> str:
     return "the checkpoints before it are kept, go on from there"
 
 
-def _save(state: Mapping[str, Any], folder: Path, step: int) -> Path:
+@dataclass(frozen=True)
+class _Saving:
+    """Where checkpoints go, and by whom."""
+
+    folder: Path
+    ranks: Ranks
+    recipe: ModelRecipe
+    store: CheckpointStore | None
+
+
+def _save(state: Mapping[str, Any], step: int, saving: _Saving) -> Path:
     """A checkpoint, unless its weights are spoilt; with the first of them a model that is replaced can go."""
-    weights = state["run"]["weights"]
-    spoilt = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
-    if spoilt:
+    folder, ranks = saving.folder, saving.ranks
+    weights: dict[str, Any] = state["run"]["weights"]
+    numbers = {name: value.part if isinstance(value, Piece) else value for name, value in weights.items()}
+    spoilt = [name for name, value in numbers.items() if not bool(torch.isfinite(value).all())]
+    if spoilt or (ranks.together and ranks.most(len(spoilt))):
+        where = f"the first is {spoilt[0]}" if spoilt else "of which another process has parts"
         raise SpoiltTraining(
-            f"step {step}: {len(spoilt)} of {len(weights)} weights are not finite, the first is {spoilt[0]}; "
+            f"step {step}: {len(spoilt)} of {len(weights)} weights are not finite, {where}; "
             f"{_what_is_kept(folder)} with a lower --learning_rate"
         )
     if asked_to_stop():
-        ask_for_patience(_COPIES * sum(value.nbytes for value in weights.values()) / _SLOWEST_DISK)
-    path = checkpoint.save(folder / CHECKPOINTS, step, {"step": step, **state})
-    settle(folder)
+        ask_for_patience(_COPIES * sum(value.nbytes for value in numbers.values()) / _SLOWEST_DISK)
+    path = stored.save(folder, step, {"step": step, **state}, ranks)
+    if ranks.first:
+        settle(folder)
+    if saving.store is not None:
+        saving.store.keep(saving.recipe)
     return path
 
 

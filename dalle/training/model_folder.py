@@ -32,6 +32,8 @@ IncrementalMode = Literal["incremental", "overwrite"]
 _MAKE_THE_WEIGHTS = ("numpy", "opencv-python-headless", "torch")
 _MAY_CHANGE = ("steps",)
 """Options that are not worth a word when they differ."""
+_BEFORE_THERE_WAS = {"moments": "float32"}
+"""What older folders, which do not name an option, were made with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,7 @@ def decide(folder: Path, recipe: ModelRecipe, steps: int, mode: IncrementalMode)
         )
     if mode == "overwrite":
         return Resumption(anew=True)
-    _check_same(folder, previous, recipe.to_json())
+    check_same(folder, previous, recipe.to_json())
     last = checkpoint.latest(folder / CHECKPOINTS)
     done = _steps_of(last) if last else 0
     if done > steps:
@@ -200,24 +202,40 @@ def _check_nothing_foreign(folder: Path) -> None:
         )
 
 
-def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def check_same(
+    folder: Path | Folder,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    instead: str = "--incremental_mode overwrite to start anew, or another --output_folder",
+) -> None:
+    """Check that what was begun in a folder is what is to go on there.
+
+    Args:
+        folder: for complaints.
+        old: job, inputs and options of then.
+        new: those of now.
+        instead: what the user may give to begin another.
+
+    Raises:
+        ValueError: if network, seed, inputs or the format of moments are others.
+    """
     for name, what in (
         ("network", "a network of"),
         ("seed", "the seed"),
         ("validation_share", "a validation share of"),
+        ("moments", "moments of"),
     ):
-        before, now = old["options"].get(name), new["options"].get(name)
+        before, now = (each["options"].get(name, _BEFORE_THERE_WAS.get(name)) for each in (old, new))
         if before != now:
             if isinstance(before, Mapping) and isinstance(now, Mapping):
                 before, now = (_sizes(*pair) for pair in ((before, now), (now, before)))
             raise ValueError(
                 f"{folder}: was begun with {what} {before}, now it is {now}; give the options that it began with, "
-                "--incremental_mode overwrite to start anew, or another --output_folder"
+                f"{instead}"
             )
     if list(old["inputs"]) != list(new["inputs"]):
         raise ValueError(
-            f"{folder}: was made from {_spell(old['inputs'])}, now {_spell(new['inputs'])} is given; use "
-            "--incremental_mode overwrite to start anew, or another --output_folder"
+            f"{folder}: was made from {_spell(old['inputs'])}, now {_spell(new['inputs'])} is given; use {instead}"
         )
 
 

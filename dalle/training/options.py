@@ -33,6 +33,9 @@ class LoopOptions:
     """Examples of a step, of all processes together, 1 or more."""
     seed: int = 0
     """Seed of the initial weights, the order of the examples and the noise, 0 to 2^63 - 1."""
+    checkpoint_store: str | None = no_change_of_bytes(default=None)
+    """Where checkpoints are kept as well, a folder or an fsspec URL such as s3://bucket/prior: if it has a later one
+    than the output folder, the training goes on from that."""
     device: str = no_change_of_bytes(default="auto")
     """Device to compute on: cpu, cuda, or auto, which is a GPU if there is one."""
     log_every: int = no_change_of_bytes(default=100)

@@ -13,6 +13,7 @@ without that the rate is halved, and as many windows are waited for again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -62,8 +63,9 @@ class Plateau:
         return 0.5**self._halvings
 
     def add(self, loss: float) -> None:
-        """Take in the loss of one more window."""
-        if self._lowest is None or loss < self._lowest * (1 - self._options.plateau_min_delta):
+        """Take in the loss of one more window; one that is no number has not fallen."""
+        lowest = math.inf if self._lowest is None else self._lowest * (1 - self._options.plateau_min_delta)
+        if loss < lowest:
             self._lowest, self._waited = loss, 0
             return
         self._waited += 1

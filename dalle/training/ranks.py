@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from schemas.commands.ending import CommandFailed
@@ -22,6 +23,8 @@ PORTION = 1 << 26
 
 _BROKEN_LINE = re.compile(r"gloo|nccl|connection (?:closed|reset|refused)|broken pipe", re.IGNORECASE)
 """What gloo and NCCL say in plain RuntimeErrors."""
+_ADVICE = re.compile(r"^\[\S*\.cc:\d+\] |\. This is typically caused by .*")
+"""What gloo says beside what happened: where in its source, and what a programmer should look at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,24 @@ class Ranks:
     rank: int
     count: int
     device: torch.device
+    grid: DeviceMesh | None = None
+    """Where groups of processes hold the weights together (`dalle.training.sharding`): [replicate, shard]. Each row is
+    such a group, of consecutive ranks; those of a column hold the same part. None: each holds all weights."""
+
+    @property
+    def together(self) -> bool:
+        """Whether evaluations, checkpoints and stops take all processes: none of them has all the weights."""
+        return self.grid is not None
+
+    @property
+    def shard(self) -> int:
+        """How many processes hold the weights together; the first so many write and read a checkpoint's parts."""
+        return 1 if self.grid is None else self.grid["shard"].size()
+
+    @property
+    def groups(self) -> int:
+        """How many groups of processes there are, each with all the weights."""
+        return self.count // self.shard
 
     @property
     def first(self) -> bool:
@@ -65,11 +86,11 @@ class Ranks:
         Args:
             content: of the first process; what others give is not looked at.
         """
-        return self._from(0, content)
+        return self.from_rank(0, content)
 
     def from_all(self, content: bytes) -> list[bytes]:
         """What each process has, on every process, in the order of their ranks."""
-        return [self._from(rank, content) or b"" for rank in range(self.count)]
+        return [self.from_rank(rank, content) or b"" for rank in range(self.count)]
 
     def total(self, number: int) -> int:
         """The sum over all processes of a whole number."""
@@ -79,8 +100,16 @@ class Ranks:
         dist.all_reduce(value)
         return int(value)
 
-    def _from(self, rank: int, content: bytes | None) -> bytes | None:
-        """What one process has, on every process."""
+    def most(self, number: int) -> int:
+        """The largest of a whole number of each process."""
+        if self.count == 1:
+            return number
+        value = torch.tensor([number])
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+        return int(value)
+
+    def from_rank(self, rank: int, content: bytes | None) -> bytes | None:
+        """What one process has, on every process; see `from_first`."""
         if self.count == 1:
             return content
         size = torch.tensor([-1 if content is None else len(content)])
@@ -91,6 +120,15 @@ class Ranks:
         for start in range(0, len(received), PORTION):
             dist.broadcast(torch.frombuffer(memoryview(received)[start : start + PORTION], dtype=torch.uint8), rank)
         return bytes(received)
+
+    def from_first_copy(self, part: Tensor) -> Tensor:
+        """A tensor of the first of the processes that hold the same part of the weights; all give one of its shape."""
+        if self.grid is None or self.grid["replicate"].size() == 1:
+            return part
+        group, sent = self.grid.get_group("replicate"), part.to(self.device).contiguous()
+        if sent.numel():  # as bytes: neither gloo nor NCCL takes words of 16 bits
+            dist.broadcast(sent.view(-1).view(torch.uint8), dist.get_global_rank(group, 0), group=group)
+        return sent.to(part.device)
 
     def check_same(self, fingerprint: str, subject: str) -> None:
         """Check that all processes have the same as the first.
@@ -116,6 +154,11 @@ def gathering(parallel: nn.Module, *, last: bool) -> contextlib.AbstractContextM
     if isinstance(parallel, DistributedDataParallel) and not last:
         return parallel.no_sync()
     return contextlib.nullcontext()
+
+
+def alone(device: str | torch.device = "cpu") -> Ranks:
+    """This process, where no others train with it."""
+    return Ranks(rank=0, count=1, device=torch.device(device))
 
 
 def is_first() -> bool:
@@ -146,11 +189,24 @@ def backends(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def joined(device: str = "auto") -> Iterator[Ranks]:
-    """The processes that `torchrun` started, or this one alone."""
+def joined(device: str = "auto", shard: int = 0) -> Iterator[Ranks]:
+    """The processes that `torchrun` started, or this one alone.
+
+    Args:
+        device: where each computes; see `device_of`.
+        shard: how many of them hold the weights together; 0: each holds all of them.
+
+    Raises:
+        ValueError: if they cannot be grouped so, or no process but this one was started.
+    """
     own = device_of(device)
+    if shard > 1 and "WORLD_SIZE" not in os.environ:
+        raise ValueError(
+            f"--shard {shard}: this is one process alone; start {shard} or a multiple of them, torchrun "
+            f"--nproc_per_node {shard} -m with the same command"
+        )
     if "WORLD_SIZE" not in os.environ:
-        yield Ranks(rank=0, count=1, device=own)
+        yield alone(own)
         return
     if own.type == "cuda":
         torch.cuda.set_device(own)
@@ -161,10 +217,29 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
     with _naming_lost_processes():
         dist.init_process_group(backends(own))
         try:
-            yield Ranks(rank=dist.get_rank(), count=dist.get_world_size(), device=own)
+            yield Ranks(rank=dist.get_rank(), count=dist.get_world_size(), device=own, grid=_grid(own, shard))
             dist.barrier()  # a process that leaves early tears down what another may still be reading from
         finally:
             dist.destroy_process_group()
+
+
+def _grid(device: torch.device, shard: int) -> DeviceMesh | None:
+    """All processes, [replicate, shard], if weights are held together."""
+    count = dist.get_world_size()
+    if not shard:
+        return None
+    if count % shard:
+        raise ValueError(
+            f"--shard {shard}: the {count} processes cannot be put into groups of {shard}; give a divisor of {count}"
+        )
+    return init_device_mesh(device.type, (count // shard, shard), mesh_dim_names=("replicate", "shard"))
+
+
+def is_broken_line(error: BaseException) -> bool:
+    """Whether an error tells that another process cannot be reached."""
+    if isinstance(error, CommandFailed) or not isinstance(error, RuntimeError):
+        return False
+    return isinstance(error, dist.DistError) or bool(_BROKEN_LINE.search(str(error)))
 
 
 @contextlib.contextmanager
@@ -172,10 +247,10 @@ def _naming_lost_processes() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        ours = isinstance(error, CommandFailed)
-        if ours or not (isinstance(error, dist.DistError) or _BROKEN_LINE.search(str(error))):
+        if not is_broken_line(error):
             raise
+        reason = _ADVICE.sub("", str(error).splitlines()[0])
         raise CommandFailed(
-            f"another process of this training ended or cannot be reached ({str(error).splitlines()[0]}); look what it "
-            "said, the same command goes on from the last checkpoint"
+            f"another process of this training ended or cannot be reached ({reason}); look what it said, the same "
+            "command goes on from the last checkpoint"
         ) from error

@@ -56,7 +56,7 @@ def settle(folder: Path) -> None:
 
 def _own_files(folder: Path) -> Iterator[str]:
     """Names of the files in a folder that a training writes, in the order in which they are moved."""
-    for path in checkpoint.checkpoints(folder / CHECKPOINTS):
+    for path in checkpoint.files(folder / CHECKPOINTS):
         yield f"{CHECKPOINTS}/{path.name}"
     for path in sorted((folder / TENSORBOARD).glob("events.out.tfevents.*")):
         yield f"{TENSORBOARD}/{path.name}"

@@ -11,10 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dalle.training.together import StoppedTogether
 from schemas.commands.ending import CommandFailed
 from schemas.commands.stopping import Stopped, asked_to_stop, changed_nothing
 
 State = dict[str, Any]
+
+_ALONE = "which not all processes have come to the end of; the same command goes on from the last checkpoint"
 
 
 class Standing:
@@ -25,10 +28,18 @@ class Standing:
         remember: gives what a step changes before it is whole.
         save: writes a checkpoint of so many steps, in which what was remembered takes the place of what is; gives its
             path. None on processes that write nothing.
+        together: whether it takes all processes to save, so that it can be done only where all of them stop.
     """
 
-    def __init__(self, step: int, remember: Callable[[], State], save: Callable[[int, State], Path] | None) -> None:
-        self.step, self._first = step, step
+    def __init__(
+        self,
+        step: int,
+        remember: Callable[[], State],
+        save: Callable[[int, State], Path] | None,
+        *,
+        together: bool = False,
+    ) -> None:
+        self.step, self._first, self._together = step, step, together
         self._remember, self._save = remember, save
         self._remembered = remember()
         self._saved: Path | None = None
@@ -55,8 +66,9 @@ class Standing:
     ) -> None:
         if error is None or isinstance(error, SpoiltTraining) or (self._in_a_step and not changed_nothing(error)):
             return
-        words = f"stopped after step {self.step:,}, {self._save_now()}"
-        if number := asked_to_stop():
+        alone = self._together and not isinstance(error, StoppedTogether)
+        words = f"stopped after step {self.step:,}, {_ALONE if alone else self._save_now()}"
+        if number := error.number if isinstance(error, Stopped) else asked_to_stop():
             raise Stopped(number, words) from None
         if isinstance(error, KeyboardInterrupt):
             raise Stopped(words=words) from None

@@ -6,21 +6,31 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+_FIRST = 10.0
+"""Seconds that a step may take before one was taken."""
+
 
 class StepClock:
     """How long steps take: without evaluations, and without what comes before the first batch is there."""
 
     def __init__(self) -> None:
+        self._longest, self._last = 0.0, time.monotonic()
         self.steps = 0
         """That were taken since the last `take`; whoever takes them counts."""
         self._began: float | None = None
         self._waited = self._elsewhere = 0.0
 
+    def longest(self) -> float:
+        """Seconds for which a step, with all that follows it, may take: twice as long as any has."""
+        return 2 * max(self._longest, time.monotonic() - self._last, _FIRST)
+
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """The block waits for data."""
         started = time.monotonic()
+        self._longest = max(self._longest, started - self._last)
         yield
+        self._last = time.monotonic()
         if self._began is None:
             self._began = time.monotonic()
         else:

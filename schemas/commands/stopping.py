@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.commands.guard import STOPS, answer, is_guarded
+from schemas.commands.guard import STOPS, answer, ask_for_patience, is_guarded
 from schemas.commands.processes import children_of, kill_below, resource_tracker
 
 
@@ -43,6 +43,8 @@ class _State:
     """The signal that asked to end."""
     waits: bool = False
     """Whether it waits for the end of a block."""
+    takes: Callable[[], float] | None = None
+    """For how many seconds a signal may have to wait, where the guard is to wait as well."""
     spared: frozenset[int] = frozenset()
     """Processes that were there before, such as those of a notebook."""
 
@@ -84,13 +86,17 @@ def end_processes() -> None:
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[None]:
-    """Inside the block a signal waits for the block's end, where `Stopped` is raised."""
-    before, _state.waits = _state.waits, True
+def deferred(takes: Callable[[], float] | None = None) -> Iterator[None]:
+    """Inside the block a signal waits for the block's end, where `Stopped` is raised.
+
+    Args:
+        takes: asked when a signal comes: seconds for which it may have to wait, if they are more than a guard grants.
+    """
+    before, _state.waits, _state.takes = (_state.waits, _state.takes), True, takes
     try:
         yield
     finally:
-        _state.waits = before
+        _state.waits, _state.takes = before
     raise_if_asked()
 
 
@@ -158,4 +164,6 @@ def _asked(number: int, _frame: object) -> None:
     _state.asked = number
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's would raise an error of its own about what follows
     end_processes()
+    if _state.waits and _state.takes is not None:
+        ask_for_patience(_state.takes())
     raise_if_asked()

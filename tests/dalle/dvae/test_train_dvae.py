@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +20,6 @@ from dalle.training import checkpoint
 from dalle.training.logs import read_log
 from dalle.training.options import LoopOptions
 from dalle.training.steps import OptimizerOptions
-from tests.conftest import ROOT
 from tests.examples import write_image_folder
 
 STEPS = 12
@@ -157,26 +154,6 @@ def test_overwritten_is_trained_anew(photographs: Path, uninterrupted: Path, tmp
     assert 0 == train_dvae(with_loop(anew, incremental_mode="overwrite"))
     assert (uninterrupted / "model.safetensors").read_bytes() == (tmp_path / "out/model.safetensors").read_bytes()
     assert log_lines(uninterrupted) == log_lines(tmp_path / "out")
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one(photographs: Path, tmp_path: Path) -> None:
-    """torchrun with two gloo processes and the same global batch: the same losses up to rounding."""
-    flags = [
-        *("tiny", "--images", str(photographs), "--output_folder", str(tmp_path / "two"), "--device", "cpu"),
-        *("--resolution", "32", "--batch_size", "4", "--micro_batch_size", "1", "--steps", "6", "--log_every", "2"),
-        *("--vocab_size", "64", "--precision", "float32", "--full_precision_codes"),
-    ]
-    command = [*(sys.executable, "-m", "torch.distributed.run"), *("--nproc_per_node", "2", "--master_port", "0")]
-    command += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "-m", "dalle.train_dvae", *flags]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert run.returncode == 0, run.stderr
-    flags[flags.index(str(tmp_path / "two"))] = str(tmp_path / "one")
-    assert main(flags) == 0
-    two, one = log_lines(tmp_path / "two"), log_lines(tmp_path / "one")
-    assert 3 == len(one)
-    for line, expected in zip(two, one, strict=True):
-        assert expected == pytest.approx(line, rel=2e-3, abs=2e-4)
 
 
 def test_bad_options_fail_before_anything_starts(

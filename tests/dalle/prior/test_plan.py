@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensor
 
 from dalle import train_prior
 from dalle.prior.config import PriorConfig
@@ -18,7 +19,11 @@ from dalle.prior.flops import forward_flops, keys_seen
 from dalle.prior.masks import Kind, dense_mask, kinds_of
 from dalle.prior.memory import held_by, kept_for_gradients, weights_of
 from dalle.prior.network import Prior
+from dalle.prior.resblock import Recompute
+from dalle.prior.windowed import forget
+from dalle.training.gradient_scales import GradientScales
 from dalle.training.products import product_flops
+from dalle.training.ranks import alone
 from tests.conftest import ROOT
 from tests.examples import write_dataset
 
@@ -63,11 +68,13 @@ def test_weights_are_all_there_are() -> None:
     assert SMALL.block_weights == counted.matrices
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("recompute", [False, True])
-def test_what_is_kept_is_what_autograd_keeps(dtype: torch.dtype, recompute: bool) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("recompute", ["none", "selective", "blocks"])
+def test_what_is_kept_is_what_autograd_keeps(dtype: torch.dtype, recompute: Recompute) -> None:
     """Of a whole network with numbers, by its storages; weights apart, and what the losses hold."""
     prior, held = Prior(SMALL, recompute=recompute), dict[int, int]()
+    if dtype == torch.float16:
+        GradientScales(dict(prior.named_parameters()), prior.resblocks(), alone())
 
     def pack(value: torch.Tensor) -> torch.Tensor:
         held[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
@@ -87,11 +94,26 @@ def test_what_is_kept_is_what_autograd_keeps(dtype: torch.dtype, recompute: bool
     assert sum(held.values()) == pytest.approx(counted, rel=0.1)
 
 
+def test_what_is_counted_leaves_nothing_behind() -> None:
+    """What is remembered of attention's masks has numbers after a plan, as before it."""
+    tokens = torch.zeros(1, SMALL.text_length, dtype=torch.int64), torch.zeros(1, SMALL.codes, dtype=torch.int64)
+    forget()
+    kept_for_gradients(SMALL, 1, torch.float32, recompute="blocks")
+    torch.manual_seed(0)
+    prior = Prior(SMALL)
+    after = prior(*tokens)
+    forget()
+    assert all(torch.equal(one, other) for one, other in zip(after, prior(*tokens), strict=True))
+    assert not any(isinstance(one, FakeTensor) for one in after)
+
+
 def test_less_is_held_when_layers_are_recomputed() -> None:
-    """By the paper's network a tenth of what is kept otherwise; and parts add up."""
+    """By the paper's network a fifth of what is kept otherwise, or two thirds; and parts add up."""
     config = PriorConfig()
-    some = [held_by(config, 1, torch.bfloat16, recompute=recompute) for recompute in (False, True)]
-    assert some[1].kept < some[0].kept / 10
+    ways: tuple[Recompute, ...] = ("none", "selective", "blocks")
+    some = [held_by(config, 1, torch.bfloat16, recompute=recompute) for recompute in ways]
+    assert some[1].kept < 0.7 * some[0].kept
+    assert some[2].kept < some[0].kept / 10
     for each in some:
         parts = (each.weights, each.gradients, each.moments, each.average, each.kept, each.passing, each.gaps)
         assert sum(parts) == each.total
@@ -108,6 +130,17 @@ def test_the_papers_network(capsys: pytest.CaptureFixture) -> None:
     days = float(re.search(r"([\d.]+) days on 1,024 x 30.00 teraflops", printed)[1])
     flops = 4 * 1024 * forward_flops(PriorConfig())  # forward, twice backward, forward again
     assert pytest.approx(430_000 * flops / (1024 * 30e12) / 86_400, rel=0.01) == days
+
+
+def test_what_does_not_fit_is_said(capsys: pytest.CaptureFixture) -> None:
+    """A batch that processes cannot share, and factors that are no smaller than what they stand for."""
+    flags = ("tiny", "--plan", "--tflops", "1", "--device", "cpu", "--gpus")
+    for gpus, rank, shares, compresses in ((4, 4, True, True), (8, 64, False, False)):
+        assert 0 == train_prior.main([*flags, str(gpus), "--powersgd_rank", str(rank)])
+        printed = capsys.readouterr().out
+        assert shares == (f"--batch_size 4 is no multiple of {gpus} processes" not in printed)
+        assert compresses == ("if nothing was compressed" in printed)
+        assert compresses == ("no matrix is larger than its factors of --powersgd_rank 64" not in printed)
 
 
 def test_it_follows_the_examples_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

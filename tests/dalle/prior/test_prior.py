@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dalle.prior.config import PriorConfig
+from dalle.prior.linear import Linear
 from dalle.prior.losses import weighted
 from dalle.prior.masks import Kind, dense_mask, kinds_of
 from dalle.prior.network import Prior, attention_entropy
 from dalle.prior.options import PRESETS
+from dalle.prior.resblock import Layer, Recompute
+from dalle.training.ranks import alone
+from dalle.training.steps import OptimizerOptions, OptimizerStep, Precision, precision_on
 
 CONFIG = PriorConfig(vocab_size=20, image_vocab_size=30, text_length=6, codes=16, layers=2, heads=2, head_size=8)
 TEXT, CODES = CONFIG.text_length, CONFIG.codes
@@ -107,18 +114,81 @@ def test_gradients_reach_every_weight() -> None:
         assert (gradient != 0).all(), name
 
 
-def test_recomputation_changes_no_gradient() -> None:
-    """Less is kept, the same comes out, bit for bit."""
+def step_of(prior: Prior, precision: Precision) -> OptimizerStep:
+    return OptimizerStep(prior, OptimizerOptions(precision=precision), alone(), blocks=prior.resblocks())
+
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16", "float16_scaled")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("recompute", ["selective", "blocks"])
+def test_recomputation_changes_no_gradient(recompute: Recompute, precision: Precision) -> None:
+    """Less is kept, the same comes out, bit for bit; of layers of all kinds, and in two parts of a batch."""
     gradients = []
-    for recompute in (False, True):
+    for way in ("none", recompute):
         torch.manual_seed(0)
-        prior = Prior(dataclasses.replace(CONFIG, layers=3), recompute=recompute)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = weighted(*prior.losses(*some_tokens()))
-        loss.backward()
+        prior = Prior(dataclasses.replace(CONFIG, layers=4), recompute=way, kinds=KINDS)
+        step = step_of(prior, precision)
+        for part in range(2):
+            with step.autocast():
+                loss = weighted(*prior.losses(*(tokens[part : part + 2] for tokens in some_tokens(4))))
+            step.backward(loss)
         gradients.append([value.grad for value in prior.parameters()])
     for ours, theirs in zip(*gradients, strict=True):
+        assert ours.isfinite().all()
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("recompute", "products"), [("none", 0), ("selective", 0), ("blocks", 2)])
+def test_what_is_recomputed(recompute: Recompute, products: int) -> None:
+    """Of a layer's four products none, or of each block the first: the second makes nothing that is needed."""
+    torch.manual_seed(0)
+    prior = Prior(CONFIG, recompute=recompute)
+    assert isinstance(prior.layers[0], Layer)
+    x = torch.randn(2, TEXT + CODES, CONFIG.width, requires_grad=True)
+    counted: Counter[str] = Counter()
+
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, operator: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+            counted[operator.overloadpacket.__name__] += 1
+            return operator(*arguments, **(named or {}))
+
+    made = prior.layers[0](x).sum()
+    with Count():
+        made.backward()
+    assert 8 + products == counted["mm"] + counted["addmm"]  # two of each product's gradient
+    assert {"none": 0, "selective": 1, "blocks": 1}[recompute] == counted["gelu"]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_formats_of_the_branches(precision: Precision) -> None:
+    """Products in the short format, the stream, its gradient and those of gains and biases in 32 bits."""
+    torch.manual_seed(0)
+    prior = Prior(CONFIG)
+    step, dtype = step_of(prior, precision), precision_on(torch.device("cpu"), precision)
+    seen, streams = [], list[torch.Tensor]()
+    for block in prior.resblocks().values():
+        block.inner.output.register_full_backward_hook(
+            lambda _, of_input, of_output: seen.append((*of_input, *of_output))
+        )
+        block.register_full_backward_hook(lambda _, of_input, of_output: streams.extend((*of_input, *of_output)))
+    with step.autocast():
+        loss = weighted(*prior.losses(*some_tokens()))
+    step.backward(loss)
+    assert {dtype} == {value.dtype for values in seen for value in values}
+    assert {torch.float32} == {value.dtype for value in (*streams, *(each.grad for each in prior.parameters()))}
+
+
+def test_a_biass_gradient_does_not_overflow_in_a_sum() -> None:
+    """Of numbers that float16 holds, where it would not hold their sum."""
+    layer, x = Linear(3, 2), torch.zeros(100, 3)
+    with torch.autocast("cpu", torch.float16):
+        made = layer(x)
+    made.backward(torch.full((100, 2), 2.0**15, dtype=torch.float16))
+    assert [100 * 2.0**15] * 2 == layer.bias.grad.tolist()
+    with torch.autocast("cpu", torch.float16):
+        torch.testing.assert_close(made, nn.functional.linear(x, layer.weight, layer.bias))
 
 
 def test_what_stays_in_32_bits() -> None:

@@ -17,7 +17,9 @@ import torch
 
 from dalle import train_prior
 from dalle.prior import Prior, PriorConfig
+from dalle.prior.run import PriorRun
 from dalle.prior.watching import Losses, Validation
+from dalle.reading.batches import Batch
 from dalle.training.logs import read_log
 from tests.conftest import ROOT
 from tests.examples import CODES, WORDS, example_rows, with_codes, write_dataset
@@ -216,6 +218,48 @@ def test_stopped_in_an_evaluation(plateau_on: str, tmp_path: Path, monkeypatch: 
     logs = [[[line.get(name) for name in names] for line in read_log(each.parent)] for each in (whole, stopped)]
     assert logs[0] == logs[1]
     assert 5 == sum(line[3] is not None for line in logs[0])
+
+
+@pytest.mark.parametrize(
+    ("precision", "place"), [("float16", "backward"), ("float16_scaled", "backward"), ("float16_scaled", "forward")]
+)
+def test_an_overflow_before_a_checkpoint(
+    precision: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is skipped and said; the checkpoint can be read, and what goes on from it is what was never interrupted."""
+    folder = write_dataset(tmp_path / "examples", (9, 4))
+    take = PriorRun.step
+
+    def overflowing(self: PriorRun, batch: Batch, step: int) -> None:
+        scale = torch.Tensor.backward
+        factor = {"backward": 1e30, "forward": torch.inf}[place] if step in (3, 4) else 1.0
+        if place == "forward":
+            monkeypatch.setattr(
+                self.prior, "losses", lambda *tokens: [factor * x for x in Prior.losses(self.prior, *tokens)]
+            )
+        else:
+            monkeypatch.setattr(torch.Tensor, "backward", lambda loss: scale(factor * loss))
+        take(self, batch, step)
+        monkeypatch.setattr(torch.Tensor, "backward", scale)
+
+    monkeypatch.setattr(PriorRun, "step", overflowing)
+    more = ["--precision", precision, "--moments", "paper", "--recompute", "selective", "--save_every", 1]
+    more += ["--log_every", 5, "--decay_steps", 0, "--plateau_window", 3, "--warmup_steps", 0, "--text_length", 4]
+    more += ["--layers", 2]
+    assert train_prior.main(flags(folder, tmp_path / "whole", *more)) in (0, 1)
+    for steps in (5, 10):
+        assert train_prior.main(flags(folder, tmp_path / "prior", *more, "--steps", steps)) in (0, 1)
+    whole, resumed = (tmp_path / name / "model.safetensors" for name in ("whole", "prior"))
+    assert whole.read_bytes() == resumed.read_bytes()
+    line = read_log(tmp_path / "whole")[0]
+    assert 0.4 == line["skipped_steps"]
+    assert 7 > line["loss"] > 6
+    expected = (
+        {"loss_scale"}
+        if precision == "float16"
+        else {f"log2_gradient_scale/layers.{i}.{part}" for i in range(2) for part in ("attention", "mlp")}
+    )
+    assert expected == {name for name in line if "scale" in name}
 
 
 @pytest.mark.parametrize("micro", [1, 3, 8])

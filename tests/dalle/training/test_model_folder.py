@@ -71,6 +71,10 @@ def test_what_a_run_does_to_what_it_finds(tmp_path: Path) -> None:
         (replace(TOY, network={"width": 8}), "was begun with a network of width 4, now it is width 8"),
         (replace(TOY, options={**TOY.options, "seed": 1}), "was begun with the seed 0, now it is 1; give the options"),
         (
+            replace(TOY, options={**TOY.options, "moments": "paper"}),
+            "was begun with moments of float32, now it is paper; give the options",
+        ),
+        (
             replace(TOY, inputs=[{"name": "pairs", "sha256": "b" * 64}]),
             r"was made from pairs \(aaaaaaaaaaaa\), now pairs \(bbbbbbbbbbbb\) is given; use --incremental_mode overwrite",
         ),

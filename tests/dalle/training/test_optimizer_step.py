@@ -13,9 +13,9 @@ from dalle.detectors.network import Detector, DetectorConfig
 from dalle.dvae.network import DVAE, DVAEConfig
 from dalle.prior.config import PriorConfig
 from dalle.prior.network import Prior
+from dalle.training.ranks import alone
 from dalle.training.steps import OptimizerOptions, OptimizerStep, adamw
 
-CPU = torch.device("cpu")
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "dvae": lambda: DVAE(DVAEConfig(vocab_size=16, encoder_n_hid=8, decoder_n_hid=8, n_init=8, n_blk_per_group=1)),
     "prior": lambda: Prior(
@@ -33,7 +33,7 @@ def test_only_matrices_and_kernels_are_decayed(name: str) -> None:
     for value in network.parameters():
         nn.init.constant_(value, 1.0)
         value.grad = torch.zeros_like(value)
-    adamw(network, OptimizerOptions(learning_rate=0.1, weight_decay=0.5)).step()
+    adamw(dict(network.named_parameters()), OptimizerOptions(learning_rate=0.1, weight_decay=0.5)).step()
     moved = {key for key, value in network.named_parameters() if not torch.equal(value, torch.ones_like(value))}
     one_a_channel = ("bias", "gain", "norm.weight", ".b", "power", "start")
     expected = {key for key, _ in network.named_parameters() if not key.endswith(one_a_channel)}
@@ -42,16 +42,32 @@ def test_only_matrices_and_kernels_are_decayed(name: str) -> None:
     assert len(moved) < len(list(network.parameters()))
 
 
-def test_float16_wants_cuda() -> None:
-    with pytest.raises(ValueError, match="float16 is for CUDA, the device is cpu; use --precision bfloat16 or float32"):
-        OptimizerStep(nn.Linear(1, 1), OptimizerOptions(precision="float16"), CPU)
+def test_float16_computes_on_a_processor() -> None:
+    """With one scale, whose overflows are skipped and lower it; the norm is said of gradients without it."""
+    torch.manual_seed(0)
+    network = nn.Linear(3, 1)
+    step = OptimizerStep(network, OptimizerOptions(precision="float16"), alone())
+    before, figures, norms = network.weight.clone(), [step.figures()], []
+    for factor in (0.1, 1e6):
+        with step.autocast():
+            made = network(torch.ones(2, 3))
+        assert torch.float16 == made.dtype
+        step.backward(factor * made.float().sum())
+        step(0)
+        figures.append(step.figures())
+        norms.append(float(step.grad_norm))
+        before, changed = network.weight.clone(), not torch.equal(before, network.weight)
+        assert changed == (factor == 0.1)
+    assert [65_536, 65_536, 32_768] == [each["loss_scale"] for each in figures]
+    assert 0.4 == pytest.approx(norms[0], rel=1e-3)
+    assert not torch.tensor(norms[1]).isfinite()
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5, 4.0])
 def test_long_gradients_are_shortened_to_the_clip(clip: float) -> None:
     """Against plain SGD-like arithmetic: AdamW's first step is the sign; so the moments tell what it was given."""
     network = nn.Linear(4, 1, bias=False)
-    step = OptimizerStep(network, OptimizerOptions(grad_clip=clip, precision="float32"), CPU)
+    step = OptimizerStep(network, OptimizerOptions(grad_clip=clip, precision="float32"), alone())
     step.backward(3 * network.weight.sum())
     step(0)
     (moments,) = step.state_dict()["optimizer"]["state"].values()
@@ -64,13 +80,15 @@ def test_going_on_is_having_gone_on() -> None:
     torch.manual_seed(0)
     one, other = nn.Linear(3, 2), nn.Linear(3, 2)
     options = OptimizerOptions(learning_rate=0.1, warmup_steps=4, weight_decay=0.1, precision="float32")
-    ours = OptimizerStep(one, options, CPU)
+    ours = OptimizerStep(one, options, alone())
     for index in range(2):
         ours.backward(one(torch.ones(1, 3)).square().sum())
         ours(index)
     other.load_state_dict(one.state_dict())
-    theirs = OptimizerStep(other, options, CPU)
-    theirs.load_state_dict(copy.deepcopy(ours.state_dict()))
+    theirs = OptimizerStep(other, options, alone())
+    state = copy.deepcopy(ours.state_dict())
+    assert {} == state.pop("scales") == state.pop("owed")  # as checkpoints of before were
+    theirs.load_state_dict(state)
     for network, step in ((one, ours), (other, theirs)):
         step.backward(network(torch.ones(1, 3)).square().sum())
         assert 0.075 == pytest.approx(step(2))

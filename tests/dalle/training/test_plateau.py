@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,3 +68,14 @@ def test_a_plateau_is_halved_as_often_as_is_said() -> None:
     for _ in range(100):
         plateau.add(1.0)
     assert 1 / 32 == plateau.factor
+
+
+def test_a_loss_that_is_no_number_has_not_fallen() -> None:
+    """Neither first of all, where it would be the lowest for ever, nor later."""
+    plateau = Plateau(PlateauOptions(plateau_patience=2))
+    for loss in (math.nan, 4.0, math.nan, 3.0, math.inf, 2.9, 2.8):
+        plateau.add(loss)
+    assert 1.0 == plateau.factor
+    for _ in range(2):
+        plateau.add(math.nan)
+    assert 0.5 == plateau.factor

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from dalle.dvae.files import load
-from dalle.training.ranks import Ranks, backends, device_of
+from dalle.training.ranks import Ranks, _naming_lost_processes, backends, device_of, is_broken_line
+from schemas.commands.ending import CommandFailed
 from tests.conftest import ROOT
 from tests.examples import write_image_folder
 
@@ -147,6 +148,20 @@ def test_alone_it_talks_to_itself() -> None:
     assert torch.equal(values, ALONE.mean(values))
     assert (b"x", None) == (ALONE.from_first(b"x"), ALONE.from_first(None))
     ALONE.check_same("anything", "the options")
+
+
+def test_a_lost_process_is_told_from_other_errors() -> None:
+    """In one sentence, without what gloo advises its own programmers."""
+    with pytest.raises(CommandFailed, match=r"cannot be reached \(Connection closed by peer \[127.0.0.1\]:80\); look"):
+        with _naming_lost_processes():
+            raise RuntimeError(
+                "[/__w/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:80. This is typically "
+                "caused by a remote worker crashing. Check the logs."
+            )
+    for error in (CommandFailed("NCCL"), ValueError("gloo"), RuntimeError("shapes do not match")):
+        assert not is_broken_line(error)
+        with pytest.raises(type(error), match=str(error)), _naming_lost_processes():
+            raise error
 
 
 def test_what_cannot_be_shared_out_is_refused() -> None:

@@ -58,7 +58,7 @@ class Toy:
     def __init__(self, passed: Passed, seed: int = 0) -> None:
         torch.manual_seed(seed)
         self.net, self.batches, self._passed = nn.Linear(3, 1), Numbers(passed), passed
-        self._optimizer = OptimizerStep(self.net, OptimizerOptions(precision="float32"), ALONE.device)
+        self._optimizer = OptimizerStep(self.net, OptimizerOptions(precision="float32"), ALONE)
         self._optimizer._optimizer.register_step_pre_hook(lambda *_: passed())
         self._optimizer._optimizer.register_step_post_hook(lambda *_: passed())
         self._ema, self._means = Ema(self.net, 0.5), Means(("loss",))
