@@ -191,6 +191,8 @@ class PriorRun:
             speed |= self._sent.figures(self._options.loop.batch_size / samples_per_second)
         if self._optimizer.skips:
             speed["skipped_steps"] = self._norms.missing()
+        if self._optimizer.drifts:
+            speed["groups_differ"] = 1.0
         means = self._means.take(self._ranks) | self._norms.take(self._ranks)
         return means | {"learning_rate": self._rate, **self._optimizer.figures(), **speed}
 
@@ -200,6 +202,8 @@ class PriorRun:
         skipped = f", {100 * share:.0f} % of steps skipped" if (share := figures.get("skipped_steps", 0)) else ""
         sends = figures.get("share_of_communication")
         sent = "" if sends is None else f", {100 * sends:.0f} % of the time in communication"
+        if "groups_differ" in figures:
+            sent += ", groups of processes round in other ways: their weights drift apart"
         return (
             f"loss {loss}, text {text}, codes {image}, gradient {figures['grad_norm']:.2f}, "
             f"rate {figures['learning_rate']:.2g}, {figures['tokens_per_second']:,.0f} tokens/s "

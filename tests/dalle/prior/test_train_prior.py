@@ -301,6 +301,15 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert [expected[name] for name in named] == pytest.approx([line[name] for name in named], rel=2e-3)
 
 
+def test_groups_that_drift_apart_are_said() -> None:
+    """`test_machines_that_round_in_other_ways_are_noticed` has how it is found."""
+    names = ("loss", "text", "image", "grad_norm", "learning_rate", "tokens_per_second", "share_of_product")
+    figures = {**dict.fromkeys(names, 1.0), "share_of_communication": 0.25}
+    said = [PriorRun.summary(None, some) for some in (figures, {**figures, "groups_differ": 1.0})]  # type: ignore[arg-type]
+    assert said[0].endswith("25 % of the time in communication")
+    assert said[0] + ", groups of processes round in other ways: their weights drift apart" == said[1]
+
+
 def test_overfitting_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Where pictures are noise, and so can be learnt by heart only; beside it what simple models reach."""
 
