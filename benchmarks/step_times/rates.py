@@ -7,7 +7,6 @@ computations are those of a layer. `measuring` has the processes that do it.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from dalle.training.reduction import mean
 from dalle.training.traffic import Traffic
 from dalle.training.words import SINGLE, mean_of_all
 
-REPEATS = 4
+REPEATS = 5
 FEW = 1_024
 """Numbers of a message that takes only a call's time."""
 
@@ -59,17 +58,20 @@ class PhaseRates:
 
 
 def seconds_of(work: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> float:
-    """The median of some times, begun together by all processes and averaged over them."""
-    taken = []
-    for _ in range(REPEATS + 1):
+    """The mean of some times, begun together by all processes, each of which is the slowest one's.
+
+    In a step each unit ends with something that all processes send, so that all wait for the slowest; and a step is
+    the sum of many such times, which is as long as their means say, not their medians.
+    """
+    taken = torch.zeros(REPEATS + 1, dtype=torch.float64)
+    for repeat in range(REPEATS + 1):
         prepare()
         dist.barrier()
         begun = time.perf_counter()
         work()
-        taken.append(time.perf_counter() - begun)
-    total = torch.tensor(statistics.median(taken[1:]), dtype=torch.float64)
-    dist.all_reduce(total)
-    return float(total) / dist.get_world_size()
+        taken[repeat] = time.perf_counter() - begun
+    dist.all_reduce(taken, dist.ReduceOp.MAX)
+    return float(taken[1:].mean())
 
 
 def block_seconds(config: PriorConfig, kind: str, examples: int) -> tuple[float, float]:

@@ -148,7 +148,7 @@ class Processors:
         """What all others took of the processors, and those of normal priority."""
         passed = self.passed - before.passed
         others = self.busy - before.busy - (self.own - before.own)
-        return round(others / passed, 3), round((self.preferred - before.preferred) / passed, 3)
+        return round(max(0.0, others) / passed, 3), round((self.preferred - before.preferred) / passed, 3)
 
 
 def wait_for_quiet(seconds: float) -> None:

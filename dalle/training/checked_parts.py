@@ -26,9 +26,11 @@ def check_parts(folder: Folder, name: str, index: int = 0, count: int = 1) -> No
     with complaining_of(folder.path(name)):
         for part in parts_of(read_header(folder, name).metadata)[index::count]:
             try:
-                found = folder.sha256(part["name"])
+                size, found = folder.size(part["name"]), folder.sha256(part["name"])
             except FileNotFoundError:
                 raise ValueError(f"its part {part['name']} is not there") from None
+            if size != part["size"]:
+                raise ValueError(f"its part {part['name']} has {size:,} bytes, expected {part['size']:,}")
             if found != part["sha256"]:
                 raise ValueError(
                     f"its part {part['name']} has the sha256 {found[:12]}, expected {part['sha256'][:12]}: it is of "

@@ -224,8 +224,18 @@ def joined(device: str = "auto", shard: int = 0) -> Iterator[Ranks]:
 
 
 def _grid(device: torch.device, shard: int) -> DeviceMesh | None:
-    """All processes, [replicate, shard], if weights are held together."""
-    count = dist.get_world_size()
+    """All processes, [replicate, shard], if weights are held together.
+
+    Raises:
+        ValueError: if they cannot be grouped so, or some were asked to form other groups, who would wait for ever.
+    """
+    count, asked = dist.get_world_size(), torch.tensor([shard, -shard])
+    dist.all_reduce(asked, dist.ReduceOp.MAX)
+    if asked[0] != -asked[1]:
+        raise ValueError(
+            f"rank {dist.get_rank()}: --shard {max(shard, 1)}: other processes were started with another --shard or "
+            "--powersgd_rank; start every process with the same options"
+        )
     if not shard:
         return None
     if count % shard:

@@ -216,6 +216,15 @@ def hooks(group: int) -> dict[str, Any]:
         }  # fmt: skip
 
 
+def other_groups() -> str:
+    """What processes are told that were asked to form groups of one and of two."""
+    try:
+        with joined("cpu", 1 + int(os.environ["RANK"])):
+            return "nothing"
+    except ValueError as error:
+        return str(error)
+
+
 def overflow(group: int, precision: str) -> dict[str, Any]:
     """Two steps in float16, in the second a gradient is not finite in the last process's part; and one process's."""
     options = replace(OPTIONS, precision=precision)  # type: ignore[arg-type]

@@ -79,6 +79,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
         "four": ("train_as_one", 4, 4, "float32", 5),
         "short": ("train_as_one", 2, 2, "bfloat16", 1),
         "hooks": ("hooks", 4, 2),
+        "other groups": ("other_groups", 2),
         "overflow": ("overflow", 2, 2, "float16"),
         "overflow scaled": ("overflow", 2, 2, "float16_scaled"),
         "owing": ("owing", 4, 2, 4, "float16_scaled", str(folder / "owing"), 4, False),
@@ -242,6 +243,14 @@ def test_checkpoints_of_a_store_are_read_by_any_number(ended: Ended) -> None:
     assert set(ended.weights) == set(whole)
     assert all(torch.equal(value, whole[name]) for name, value in ended.weights.items())
     assert CONFIG == load(model).config
+
+
+def test_processes_that_are_asked_for_other_groups(ended: Ended) -> None:
+    """They would wait for one another for ever."""
+    first, second = ended.worlds["other groups"]["returned"]
+    advice = "other processes were started with another --shard or --powersgd_rank; start every process with the same"
+    assert first.startswith(f"rank 0: --shard 1: {advice}")
+    assert second.startswith(f"rank 1: --shard 2: {advice}")
 
 
 def test_processes_that_cannot_be_grouped(ended: Ended, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -187,7 +187,7 @@ def test_each_checks_its_share_of_the_parts(tmp_path: Path) -> None:
     for step in (2, 3):
         name = write_parts(folder, step, tree, {"w": 0}, 4)
     check_parts(folder, name)
-    (tmp_path / "00000003-a-3-of-4.safetensors").write_bytes(b"another")
+    _flipped(tmp_path, tmp_path / "00000003-a-3-of-4.safetensors")
     for count in (1, 2, 3, 4, 5):
         found = list[int]()
         for index in range(count):
