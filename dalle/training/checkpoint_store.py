@@ -19,7 +19,6 @@ from dalle.training.set_aside import CHECKPOINTS
 from dalle.training.sharded_checkpoint import all_did
 from dalle.training.stored_checkpoint import drop_old, is_description, is_part, names, parts_of, steps_of
 from dalle.training.tensor_reader import read_header
-from schemas.commands.ending import cause_outside
 from schemas.folder import RECIPE, FileRecord, Folder, Staging
 from schemas.lock import FolderInUse, only_run
 from schemas.manifest import read_recipe
@@ -64,7 +63,7 @@ class CheckpointStore:
             old = read_recipe(store, RECIPE)
             if old["job"] != recipe.job:
                 raise ValueError(f"{store}: holds checkpoints of {old['job']}; give another --checkpoint_store")
-            check_same(store, old, new, "another --checkpoint_store")
+            check_same(store, old, new, "or another --checkpoint_store")
         elif found:
             raise ValueError(
                 f"{store}: holds checkpoints but no {RECIPE}, so it is no store of a training; give another "
@@ -150,7 +149,7 @@ def opened(options: LoopOptions, ranks: Ranks) -> Iterator[CheckpointStore | Non
     try:
         place.make()
     except OSError as error:
-        raise ValueError(f"--checkpoint_store {place}: {cause_outside(error)}; give another place") from None
+        raise ValueError(f"--checkpoint_store {place}: {error.strerror or error}; give another place") from None
     with contextlib.ExitStack() as stack:
         try:
             held = stack.enter_context(only_run(place))

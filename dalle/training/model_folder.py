@@ -235,7 +235,8 @@ def check_same(
             )
     if list(old["inputs"]) != list(new["inputs"]):
         raise ValueError(
-            f"{folder}: was made from {_spell(old['inputs'])}, now {_spell(new['inputs'])} is given; use {instead}"
+            f"{folder}: was made from {_spell(old['inputs'])}, now {_spell(new['inputs'])} is given; use "
+            f"{instead.removeprefix('or ')}"
         )
 
 
