@@ -24,17 +24,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import numpy as np
-import pyarrow as pa
 import tyro
 
 from benchmarks.record import record
+from benchmarks.step_times.runs import Lengths, write_examples
 from dalle.training.logs import read_log
-from schemas.examples import examples_schema
-from tests.examples import WORDS, write_dataset
 
 ROOT = Path(__file__).parent.parent
-CODES, EXAMPLES = 1_024, 40
+LENGTHS = Lengths(text_length=256, side=32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,27 +46,6 @@ class ShardingOptions:
     """Of the file in `results/`."""
 
 
-def write_examples(folder: Path) -> str:
-    """Random codes, 32 x 32, with captions of some length."""
-    grids = np.random.default_rng(0).integers(0, 8_192, (EXAMPLES, CODES)).tolist()
-
-    def rows(shard: int, count: int) -> pa.Table:
-        captions = [[" ".join(["a scene of many things"] * 30) + f" {i}"] for i in range(count)]
-        return pa.table(
-            {
-                "key": [f"{shard:05d}{row:03d}" for row in range(count)],
-                "uid": [f"{row:032x}" for row in range(count)],
-                "captions": captions,
-                "text_tokens": [[WORDS.encode(some[0])] for some in captions],
-                "image_codes": [[grid] for grid in grids[:count]],
-                "crop_boxes": [[[0.0, 0.0, 256.0, 256.0]]] * count,
-            },
-            schema=examples_schema(CODES),
-        )
-
-    return str(write_dataset(folder, (EXAMPLES,), rows=rows, codes=CODES, image_vocab_size=8_192))
-
-
 def train(examples: str, out: Path, processes: int, options: ShardingOptions, *more: object) -> dict[str, float]:
     """Peak gigabytes of a process and seconds a step."""
     words = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
@@ -80,7 +56,7 @@ def train(examples: str, out: Path, processes: int, options: ShardingOptions, *m
     _, status, usage = os.wait4(process.pid, 0)  # of the largest of its processes
     assert os.waitstatus_to_exitcode(status) in (0, 1)  # four steps need not have lowered the loss
     speeds = [line["tokens_per_second"] for line in read_log(out) if "loss" in line]
-    seconds = processes * (256 + CODES) / statistics.median(speeds[1:])
+    seconds = processes * (LENGTHS.text_length + LENGTHS.side**2) / statistics.median(speeds[1:])
     return {"gigabytes": 1024 * usage.ru_maxrss / 1e9, "seconds_a_step": seconds}
 
 
@@ -120,7 +96,7 @@ def main(options: ShardingOptions) -> None:
     """Measure, print and write."""
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as made:
-        examples = write_examples(Path(made) / "examples")
+        examples = write_examples(Path(made) / "examples", LENGTHS, times=30)
         for name, (processes, more) in CASES.items():
             if processes not in options.processes:
                 continue

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -19,15 +19,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import torch
 import tyro
 
-from dalle.prior.config import PriorConfig
+from benchmarks.step_times.scale import GPUS, config_of, rank_of
 from dalle.prior.flops import TRAINING, forward_flops
 from dalle.prior.memory import held_by
-from dalle.prior.options import PRESETS, TrainPriorOptions
+from dalle.prior.options import PRESETS
 from dalle.prior.sent import sent_by, units
 
-GPUS, OF_A_MACHINE = (1, 8, 64, 1024), 8
-RANKS = {"full": 896, "large": 640, "medium": 512}
-"""The paper's (Ramesh et al. 2021, Table 1)."""
+OF_A_MACHINE = 8
 HEAD = (
     "| preset | GPUs | memory of each | unsharded | sent within a machine | between machines | as it is | days |",
     "|---|---|---|---|---|---|---|---|",
@@ -46,12 +44,6 @@ class TableOptions:
     """Teraflops that a GPU reaches in training."""
 
 
-def config_of(options: TrainPriorOptions) -> PriorConfig:
-    """The paper's text and grid, in a preset's size."""
-    size = options.size
-    return replace(PriorConfig(), layers=size.layers, heads=size.heads, head_size=size.head_size)
-
-
 def row(preset: str, gpus: int, tflops: float) -> str:
     """One line of the table.
 
@@ -66,7 +58,7 @@ def row(preset: str, gpus: int, tflops: float) -> str:
         return f"| `{preset}` | {gpus:,} | fewer examples a step ({batch}) than GPUs | | | | | |"
     shard = min(gpus, OF_A_MACHINE)
     groups, portions = gpus // shard, math.ceil(batch / gpus)
-    rank = RANKS.get(preset, config.width // 4) if groups > 1 else 0
+    rank = rank_of(config) if groups > 1 else 0
     held = held_by(config, 1, half, recompute="blocks", moments="paper", shard=shard, powersgd_rank=rank)
     alone = held_by(config, 1, half, recompute="blocks")
     sent, plain = (

@@ -71,13 +71,13 @@ class RealRun:
         return PriorConfig(layers=self.layers, heads=8, text_length=self.lengths.text_length, codes=codes)
 
 
-def write_examples(folder: Path, lengths: Lengths) -> str:
-    """Random codes, with captions that fill the text: what is padding has no logits."""
+def write_examples(folder: Path, lengths: Lengths, times: int = 60) -> str:
+    """Random codes, with captions of a phrase so many times: 60 fill the text, and what is padding has no logits."""
     codes = lengths.side**2
     grids = np.random.default_rng(0).integers(0, PICTURE_WORDS, (EXAMPLES, codes)).tolist()
 
     def rows(shard: int, count: int) -> pa.Table:
-        captions = [[" ".join(["a scene of many things"] * 60) + f" {i}"] for i in range(count)]
+        captions = [[" ".join(["a scene of many things"] * times) + f" {i}"] for i in range(count)]
         return pa.table(
             {
                 "key": [f"{shard:05d}{row:03d}" for row in range(count)],

@@ -14,10 +14,8 @@ from dalle.prior.flops import keys_seen
 from dalle.prior.masks import kinds_of
 from dalle.prior.network import Prior
 from dalle.prior.resblock import Recompute
-from dalle.prior.sent import NOT_COMPRESSED, STACKED
-from dalle.training import bandwidth
+from dalle.prior.sent import dims_of, gradients_of
 from dalle.training.bandwidth import GradientShape, exchange_bytes, rank_of_shard, settle_bytes, weight_of
-from dalle.training.cuts import Cut, dim_of
 
 GRADIENT = 4
 """Bytes of a number of a gradient on its way."""
@@ -91,15 +89,7 @@ def units_of(config: PriorConfig, bytes_of_layers: int) -> tuple[Unit, tuple[Uni
 
 def shards_of(unit: Unit, layout: Layout) -> list[GradientShape]:
     """The first process's part of each gradient, as `dalle.training.compression` has them."""
-    dims = _dims(unit, layout)
-    parts = {name: Cut.of(shape, dims[name], 0, layout.shard).part_shape for name, shape in unit.shapes.items()}
-    return bandwidth.shards_of(unit.shapes, parts, layout.rank, NOT_COMPRESSED, STACKED)
-
-
-def _dims(unit: Unit, layout: Layout) -> dict[str, int]:
-    """Along which dimension each weight is cut."""
-    stacked = tuple(STACKED)
-    return {name: dim_of(shape, layout.shard, stacked=name.endswith(stacked)) for name, shape in unit.shapes.items()}
+    return gradients_of(unit.shapes, layout.shard, layout.rank)
 
 
 def gathered_bytes(unit: Unit, layout: Layout) -> int:
@@ -123,7 +113,7 @@ def copied_bytes(unit: Unit, layout: Layout) -> tuple[int, int]:
         return 0, 0
     travels = {name: math.prod(shape) * unit.travels[name] for name, shape in unit.shapes.items()}
     gradients = GRADIENT * sum(math.prod(shape) for shape in unit.shapes.values())
-    again = sum(travels[name] for name, dim in _dims(unit, layout).items() if dim)
+    again = sum(travels[name] for name, dim in dims_of(unit.shapes, layout.shard).items() if dim)
     again *= layout.shard > 1
     whole = sum(travels.values())
     return whole + whole // layout.shard + again, gradients + gradients // layout.shard + again

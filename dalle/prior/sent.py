@@ -6,8 +6,9 @@ both. The real figures are in the log (`bytes_sent`), and the same (tests.dalle.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +50,20 @@ def _is_short(part: GradientShape) -> bool:
     return part.name.startswith("layers.") and len(part.shape) > 1
 
 
-def units(config: PriorConfig, shard: int, rank: int) -> list[Unit]:
+def dims_of(shapes: Mapping[str, tuple[int, ...]], shard: int) -> dict[str, int]:
+    """Along which dimension each of some weights is cut, as `sharded_units` has torch cut them."""
+    return {name: dim_of(shape, shard, stacked=name.endswith(tuple(STACKED))) for name, shape in shapes.items()}
+
+
+def gradients_of(shapes: Mapping[str, tuple[int, ...]], shard: int, rank: int) -> list[GradientShape]:
+    """The first process's part of the gradient of each of some weights, as `compression` announces them."""
+    dims = dims_of(shapes, shard)
+    parts = {name: Cut.of(shape, dims[name], 0, shard).part_shape for name, shape in shapes.items()}
+    return shards_of(shapes, parts, rank, NOT_COMPRESSED, STACKED)
+
+
+@functools.lru_cache(maxsize=32)
+def units(config: PriorConfig, shard: int, rank: int) -> tuple[Unit, ...]:
     """In the order in which they compute: embeddings, residual blocks, and all that is in none of them.
 
     Args:
@@ -59,18 +73,16 @@ def units(config: PriorConfig, shard: int, rank: int) -> list[Unit]:
     """
     with torch.device("meta"):
         shapes = {name: tuple(value.shape) for name, value in Prior(config).named_parameters()}
-    dims = {name: dim_of(shape, shard, stacked=name.endswith(tuple(STACKED))) for name, shape in shapes.items()}
-    parts = {name: Cut.of(shape, dims[name], 0, shard).part_shape for name, shape in shapes.items()}
-    announced = shards_of(shapes, parts, rank, NOT_COMPRESSED, STACKED)
+    announced = gradients_of(shapes, shard, rank)
     blocks = [f"layers.{layer}.{block}" for layer in range(config.layers) for block in ("attention", "mlp")]
     of_blocks = {block: tuple(each for each in announced if each.name.startswith(f"{block}.")) for block in blocks}
     embeddings = tuple(each for each in announced if each.name.startswith("embeddings."))
     rest = tuple(each for each in announced if not each.name.startswith(("layers.", "embeddings.")))
-    return [
+    return (
         Unit(name="embeddings", parts=embeddings, gathers=1),
         *(Unit(name=block, parts=some, gathers=2) for block, some in of_blocks.items()),
         Unit(name="output", parts=rest, gathers=1),
-    ]
+    )
 
 
 def compresses(config: PriorConfig, rank: int) -> bool:

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch import distributed as dist
 
 from dalle.training.bandwidth import GradientShape, rank_of_shard, shards_of, weight_of
-from dalle.training.cuts import Cut
 from dalle.training.powersgd import Averaged, Neighbours, PowerSGD, views_of
 from dalle.training.reduction import BufferPart
 from dalle.training.scaling import Scaling
@@ -41,7 +40,8 @@ class Compression:
     def __init__(
         self, shards: Shards, scaling: Scaling | None, rank: int, seed: int, apart: Sequence[str] = ()
     ) -> None:
-        whole, parts = ({name: shape_of(cut) for name, cut in shards.cuts.items()} for shape_of in (_whole, _part))
+        whole = {name: cut.shape for name, cut in shards.cuts.items()}
+        parts = {name: cut.part_shape for name, cut in shards.cuts.items()}
         self.shapes = shards_of(whole, parts, rank, apart, shards.stacked)
         """Of the gradients that are averaged: parts of weights, or of the maps that are stacked in one."""
         self._of_weights: dict[str, list[GradientShape]] = {name: [] for name in parts}
@@ -98,11 +98,3 @@ class Compression:
         """A weight's part, or what is like it, as the gradients that it is averaged as; views."""
         names = [each.name for each in self._of_weights[name]]
         return dict(zip(names, part.chunk(len(names)) if len(names) > 1 else [part], strict=True))
-
-
-def _whole(cut: Cut) -> tuple[int, ...]:
-    return cut.shape
-
-
-def _part(cut: Cut) -> tuple[int, ...]:
-    return cut.part_shape

@@ -106,6 +106,8 @@ class GradientScales(Scaling):
         """By 64 bits, so that machines agree on all 24 of the result."""
         exact = torch.exp2(self._thousandths.double() / 1_000) * self._ranks.count
         self._scales.copy_(exact)
+        replicas = self._scales.new_full((1,), self._ranks.count)
+        self._factors = torch.cat([self._ranks.count / self._scales, replicas])
 
     @property
     def scales(self) -> dict[str, float]:
@@ -118,7 +120,7 @@ class GradientScales(Scaling):
 
     def factors(self) -> Tensor:
         """[blocks + 1] float32: M over the scales, for gradients are averaged over processes."""
-        return torch.cat([self._ranks.count / self._scales, self._scales.new_full((1,), self._ranks.count)])
+        return self._factors
 
     def update(self, overflowed: Tensor) -> None:
         """Follow an update of the weights, also one that was skipped; see `Scaling.update`."""
