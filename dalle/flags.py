@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,8 @@ from typing import Any, TypeVar
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from schemas.commands.flag_mistakes import check_first_word, flags_of, in_one_sentence
 
 T = TypeVar("T")
 
@@ -25,18 +28,24 @@ def parse(prog: str, manual: str, sizes: Mapping[str, tuple[str, T]], argv: Sequ
         argv: the words after the job's name, or None for the process's own.
 
     Raises:
-        ValueError: if the options contradict themselves.
-        SystemExit: after --help, or with 2 if a flag is unknown or its value cannot be read.
+        ValueError: if a word, a flag or its value is unknown, or the options contradict themselves.
+        SystemExit: after --help.
     """
-    return tyro.extras.overridable_config_cli(
-        sizes,
-        prog=f"python -m {prog}",
-        description=manual,
-        args=list(sys.argv[1:] if argv is None else argv),
-        use_underscores=True,
-        registry=registry(),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
-    )
+    words = list(sys.argv[1:] if argv is None else argv)
+    help_command = f"python -m {prog} --help"
+    check_first_word(words, sizes, help_command)
+    chosen = sizes.get(words[0])
+    known = flags_of(type(chosen[1])) if chosen else []
+    with in_one_sentence(known, f"python -m {prog} {words[0]} --help"):
+        return tyro.extras.overridable_config_cli(
+            sizes,
+            prog=f"python -m {prog}",
+            description=paragraphs(manual),
+            args=words,
+            use_underscores=True,
+            registry=registry(),
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
+        )
 
 
 def parse_options(prog: str, manual: str, options_type: type[T], argv: Sequence[str] | None) -> T:
@@ -49,18 +58,25 @@ def parse_options(prog: str, manual: str, options_type: type[T], argv: Sequence[
         argv: the words after the job's name, or None for the process's own.
 
     Raises:
-        ValueError: if the options contradict themselves.
-        SystemExit: after --help, or with 2 if a flag is unknown or its value cannot be read.
+        ValueError: if a word, a flag or its value is unknown, or the options contradict themselves.
+        SystemExit: after --help.
     """
-    return tyro.cli(
-        options_type,
-        prog=f"python -m {prog}",
-        description=manual,
-        args=list(sys.argv[1:] if argv is None else argv),
-        use_underscores=True,
-        registry=registry(),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
-    )
+    with in_one_sentence(flags_of(options_type), f"python -m {prog} --help"):
+        return tyro.cli(
+            options_type,
+            prog=f"python -m {prog}",
+            description=paragraphs(manual),
+            args=list(sys.argv[1:] if argv is None else argv),
+            use_underscores=True,
+            registry=registry(),
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
+        )
+
+
+def paragraphs(manual: str) -> str:
+    """A docstring for --help, each of its paragraphs in one line; tyro joins only lines that begin with a letter."""
+    parts = inspect.cleandoc(manual).split("\n\n")
+    return "\n\n".join(part if part.startswith(" ") else " ".join(part.split()) for part in parts)
 
 
 def registry() -> ConstructorRegistry:

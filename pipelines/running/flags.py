@@ -10,7 +10,8 @@ from typing import NoReturn, TypeVar
 import tyro
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
-from dalle.flags import registry
+from dalle.flags import paragraphs, registry
+from schemas.commands.flag_mistakes import flags_of, in_one_sentence, unknown_word
 
 T = TypeVar("T")
 
@@ -26,19 +27,21 @@ def parse(prog: str, manual: str, kind: type[T], argv: Sequence[str] | None) -> 
 
     Raises:
         ValueError: if a value is bad, or neither the job nor Beam knows a flag.
-        SystemExit: after --help, or with 2 if a flag's value cannot be read.
+        SystemExit: after --help.
     """
-    options, rest = tyro.cli(
-        kind,
-        prog=f"python -m {prog}",
-        description=manual,
-        args=list(sys.argv[1:] if argv is None else argv),
-        return_unknown_args=True,
-        use_underscores=True,
-        registry=registry(),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
-    )
-    _check_beam_knows(rest, prog)
+    known, help_command = flags_of(kind), f"python -m {prog} --help"
+    with in_one_sentence(known, help_command):
+        options, rest = tyro.cli(
+            kind,
+            prog=f"python -m {prog}",
+            description=paragraphs(manual),
+            args=list(sys.argv[1:] if argv is None else argv),
+            return_unknown_args=True,
+            use_underscores=True,
+            registry=registry(),
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
+        )
+    _check_beam_knows(rest, known, help_command)
     return options, rest
 
 
@@ -47,7 +50,7 @@ class _BeamParser(_BeamArgumentParser):
         raise ValueError(f"Beam: {message}")
 
 
-def _check_beam_knows(flags: list[str], prog: str) -> None:
+def _check_beam_knows(flags: list[str], known: list[str], help_command: str) -> None:
     _load_runner(flags)
     parser = _BeamParser(add_help=False, allow_abbrev=False)
     for kind in PipelineOptions.__subclasses__():
@@ -55,7 +58,8 @@ def _check_beam_knows(flags: list[str], prog: str) -> None:
             kind._add_argparse_args(parser)
     _, unknown = parser.parse_known_args(flags)
     if unknown:
-        raise ValueError(f"unknown flag {unknown[0]}: neither this job nor Beam knows it; see python -m {prog} --help")
+        beams = [name for name in parser._option_string_actions if name.startswith("--")]
+        raise ValueError(unknown_word(unknown, [*known, *beams], help_command))
 
 
 def _load_runner(flags: list[str]) -> None:

@@ -320,10 +320,7 @@ def test_bad_options_are_refused(
     flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before anything starts."""
-    try:
-        code: object = main(["tiny", "--output_folder", str(tmp_path / "x"), *flags])
-    except SystemExit as exit_:
-        code = exit_.code
+    code = main(["tiny", "--output_folder", str(tmp_path / "x"), *flags])
     assert 2 == code
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert not (tmp_path / "x").exists()

@@ -260,10 +260,7 @@ def test_mistakes_are_said_in_one_sentence(tmp_path: Path, capsys: pytest.Captur
             "--head_start always: the weights of --init_from x have codes",
         ),
     ):
-        try:
-            code: object = train_tiny(tmp_path / "x", *flags)
-        except SystemExit as exit_:
-            code = exit_.code
+        code = train_tiny(tmp_path / "x", *flags)
         assert 2 == code, flags
         assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "x").exists()

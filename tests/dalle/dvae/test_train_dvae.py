@@ -168,10 +168,7 @@ def test_bad_options_fail_before_anything_starts(
         (["--no_such_flag", "1"], "--no_such_flag"),
         (["--images", tmp_path / "nowhere"], "nowhere"),
     ):
-        try:
-            code: object = main(["tiny", "--output_folder", str(tmp_path / "x"), *map(str, flags)])
-        except SystemExit as exit_:
-            code = exit_.code
+        code = main(["tiny", "--output_folder", str(tmp_path / "x"), *map(str, flags)])
         assert code == 2, flags
         assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "x").exists()

@@ -10,10 +10,7 @@ from dalle import evaluate
 
 def run(*flags: object) -> int:
     """Its exit code."""
-    try:
-        return evaluate.main([str(flag) for flag in flags])
-    except SystemExit as exit_:
-        return int(str(exit_.code))
+    return evaluate.main([str(flag) for flag in flags])
 
 
 def said(out: Path) -> dict:

@@ -28,10 +28,7 @@ Says = dict[str, tuple[int, int | None]]
 
 
 def run(*flags: object) -> int:
-    try:
-        return study.main([str(flag) for flag in flags])
-    except SystemExit as exit_:
-        return int(str(exit_.code))
+    return study.main([str(flag) for flag in flags])
 
 
 def samples(folder: Path, captions: list[str | None], grey: int) -> Path:

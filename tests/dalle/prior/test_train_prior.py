@@ -99,10 +99,7 @@ def test_what_cannot_be_used_is_refused(
 ) -> None:
     """Exit code 2, one sentence, nothing left behind."""
     folder = write_dataset(tmp_path / "examples", (9, 4), **({} if lineage is None else {"lineage": lineage}))
-    try:
-        code: object = train_prior.main(flags(folder, tmp_path / "prior", *more))
-    except SystemExit as exit_:
-        code = exit_.code
+    code = train_prior.main(flags(folder, tmp_path / "prior", *more))
     assert 2 == code
     assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "prior").exists()

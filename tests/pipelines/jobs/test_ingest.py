@@ -101,7 +101,7 @@ def test_killed_at_random_moments_then_resumed(links: Path, coco_web: Web, whole
     for attempt in range(30):
         job = Job("pipelines.ingest", *flags(links, coco_web, out, "--processes_count", 1 + attempt % 2))
         done_before = len(list(out.glob("*_stats.json")))
-        patience = time.monotonic() + chance.uniform(2.0, 5.0)
+        patience = time.monotonic() + chance.uniform(2.0, 5.0) * (1 + attempt / 5)  # a busy machine begins late
         more = chance.randint(1, 3)
         while job.process.poll() is None and time.monotonic() < patience:
             if len(list(out.glob("*_stats.json"))) >= done_before + more:
@@ -300,7 +300,7 @@ def test_retry_fetches_only_what_may_pass(web: Web, data: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
-        (["--no_such_flag", "3"], "unknown flag --no_such_flag: neither this job nor Beam knows it", 2),
+        (["--xyzzy", "3"], "unknown flag --xyzzy; python -m pipelines.ingest --help shows all", 2),
         (["--url_list", "nowhere.csv", "--output_folder", "{out}"], "nowhere.csv: No such file or directory", 2),
         (["--url_list", "{list}"], "--output_folder is missing", 2),
         (["--url_list", "{list}", "--output_folder", "/proc/nowhere"], "/proc/nowhere: No such file or directory", 2),
@@ -344,19 +344,17 @@ def test_mistakes_are_one_sentence(
     [
         (["--image_size", "big"], "expected a whole number, found 'big'"),
         (["--image_size", "0"], "--image_size 0: expected 1 or more"),
-        (["--resize_mode", "stretch"], "invalid choice 'stretch'"),
+        (["--resize_mode", "stretch"], "--resize_mode stretch: expected border, center_crop"),
         (["--encode_format", "png"], "expected 0 to 9 for png"),
         (["--skip_reencode", "maybe"], "expected True or False, found 'maybe'"),
     ],
 )
 def test_bad_values_name_their_flag(capsys: pytest.CaptureFixture, arguments: list[str], message: str) -> None:
     """The flag, what was found and what was expected, exit code 2."""
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert 2 == ended.value.code
-    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert 2 == main(arguments)
+    told = capsys.readouterr().err
     assert message in told
-    assert "Traceback" not in told
+    assert 1 == len(told.splitlines())
 
 
 def test_folder_in_use(links: Path, coco_web: Web, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

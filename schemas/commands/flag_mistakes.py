@@ -1,0 +1,128 @@
+"""What is wrong with a command line, in one sentence that names the nearest flag, preset or choice.
+
+tyro draws a box of up to fifty lines, with every flag of every preset whose name is somewhat like the one that was
+typed. Its hook for mistakes (`tyro._errors`, experimental) gives what was found as data; a mistake that is not known
+here, as of a later tyro, is answered by tyro itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any, get_type_hints
+
+
+def flags_of(options_type: type[Any]) -> list[str]:
+    """The flags that a dataclass of dataclasses of options becomes, each with its two dashes."""
+    import tyro  # a command that is asked for nothing wrong has it already
+
+    hints = get_type_hints(options_type, include_extras=True)
+    names: list[str] = []
+    for field in dataclasses.fields(options_type):
+        kind = hints[field.name]
+        if dataclasses.is_dataclass(kind):
+            names += flags_of(kind)  # type: ignore[arg-type]  # annotations name classes, not instances
+        elif tyro.conf.Positional not in getattr(kind, "__metadata__", ()):
+            names.append(f"--{field.name}")
+    return names
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The one that was meant, as the end of a sentence; nothing if none is near.
+
+    Args:
+        word: as it was typed.
+        known: what it could have been.
+    """
+    typed = word.partition("=")[0].replace("-", "_").lower()
+    by_spelling = {name.replace("-", "_").lower(): name for name in known}
+    near = get_close_matches(typed, by_spelling, n=1, cutoff=0.65)
+    return f"; did you mean {by_spelling[near[0]]}?" if near else ""
+
+
+def unknown_word(words: Sequence[str], known: Iterable[str], help_command: str) -> str:
+    """The sentence on the first of some words that belong to no flag.
+
+    Args:
+        words: at least one, in the order in which they were typed.
+        known: the command's flags.
+        help_command: what prints all of them.
+    """
+    word = words[0]
+    if word.startswith("-"):
+        flag = word.partition("=")[0]
+        return f"unknown flag {flag}{nearest(flag, known) or f'; {help_command} shows all'}"
+    return f"'{word}' follows no flag that takes it; {help_command} shows all"
+
+
+def check_first_word(words: Sequence[str], known: Collection[str], help_command: str) -> None:
+    """Check that a command begins with one of the words that it must begin with, or asks for help.
+
+    Args:
+        words: after the command's name.
+        known: what the first may be.
+        help_command: what prints them.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    first = words[0] if words else ""
+    if first in known or first in ("-h", "--help"):
+        return
+    found = f"found '{first}'" if first else "found nothing"
+    advice = nearest(first, known) or f"; {help_command} says what they are"
+    raise ValueError(f"expected {any_of(known)} as the first word, {found}{advice}")
+
+
+@contextlib.contextmanager
+def in_one_sentence(known: Iterable[str], help_command: str) -> Iterator[None]:
+    """What tyro finds wrong in here is raised as one sentence.
+
+    Args:
+        known: the command's flags.
+        help_command: what prints all of them.
+
+    Raises:
+        ValueError: with the sentence.
+    """
+    from tyro import _errors
+
+    def raise_sentence(event: _errors.ParseErrorEvent) -> None:
+        if sentence := _sentence(event, known, help_command):
+            raise ValueError(sentence)
+
+    with _errors.on_parse_error(raise_sentence):
+        yield
+
+
+def _sentence(event: Any, known: Iterable[str], help_command: str) -> str:
+    from tyro import _errors
+
+    match event:
+        case _errors.UnrecognizedArgs():
+            return unknown_word(event.tokens, known, help_command)
+        case _errors.BadValue():
+            return f"{_flag(event.argument)}: a value is missing; {help_command} shows what it takes"
+        case _errors.InvalidChoice():
+            choices = sorted(choice for choice in event.choices if choice != "None")
+            return f"{_flag(event.argument)} {event.value}: expected {any_of(choices)}{nearest(event.value, choices)}"
+        case _errors.InstantiationFailure():
+            return f"{_flag(event.argument)}: {event.message}" if event.argument else event.message
+        case _errors.MissingArgs():
+            missing = ", ".join(_flag(each.arg) for each in event.missing_arguments)
+            return f"{missing} is missing; {help_command} shows what it takes"
+    return ""
+
+
+def any_of(words: Iterable[str]) -> str:
+    """Words as the sentence has them: a, b or c."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _flag(argument: Any) -> str:
+    if argument.is_positional():
+        return str(argument.lowered.metavar)
+    return str(next(name for name in argument.lowered.name_or_flags if name.startswith("--")))
