@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dalle.pictures.apart import decode_apart
 from dalle.pictures.faults import UndecodableImage
+from dalle.pictures.file_names import ENDINGS, files_in, head_of, is_picture, passed_over
 from dalle.pictures.pixels import Pixels
-
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
-"""How the names of pictures end, in lower case; the files' names may be in capitals."""
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -25,22 +25,27 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def picture_names(folder: Path) -> list[str]:
-    """The same relative to the folder, with `/` between their parts: a third of the memory of paths."""
+    """The same relative to the folder, with `/` between their parts: a third of the memory of paths.
+
+    What lies there and is no picture is said once on standard error.
+    """
     names: list[str] = []
+    others: list[str] = []
     try:
-        for subfolder, _, files in os.walk(folder, onerror=_raise):
-            inside = os.path.relpath(subfolder, folder)
-            pictures = [name for name in files if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES]
-            names += pictures if inside == "." else [f"{inside}/{name}" for name in pictures]
+        for path in files_in(root := os.fspath(folder), _raise):
+            name = path[len(root) :].lstrip("/")
+            (names if is_picture(name, functools.partial(head_of, path)) else others).append(name)
     except OSError as error:
         raise ValueError(
             f"{error.filename}: cannot be listed ({error.strerror}); expected a folder of pictures"
         ) from None
     if not names:
         raise ValueError(
-            f"{folder}: has no pictures, expected files that end in {', '.join(sorted(PICTURE_SUFFIXES))}; give a "
-            "folder that has some, or leave it out"
+            f"{folder}: has no pictures, expected files that end in {', '.join(f'.{e}' for e in sorted(ENDINGS))}; "
+            "give a folder that has some, or leave it out"
         )
+    if others:
+        _say(f"{folder}: {passed_over(others)}")
     return sorted(names, key=lambda name: name.split("/"))
 
 
@@ -52,8 +57,9 @@ def read_pictures(files: Iterable[Path]) -> Iterator[Pixels]:
     """
     for file, pixels in decode_apart((file, _bytes_of(file)) for file in files):
         if isinstance(pixels, UndecodableImage):
+            why = pixels.reason if file.is_symlink() else pixels  # what it leads to may be nobody's business
             raise ValueError(
-                f"{file}: cannot be decoded as a picture ({pixels}); put a whole one there, or take it out of the "
+                f"{file}: cannot be decoded as a picture ({why}); put a whole one there, or take it out of the "
                 "folder and begin anew"
             )
         yield pixels
@@ -62,6 +68,12 @@ def read_pictures(files: Iterable[Path]) -> Iterator[Pixels]:
 def read_picture(file: Path) -> Pixels:
     """The pixels of one."""
     return next(read_pictures([file]))
+
+
+@functools.cache
+def _say(sentence: str) -> None:
+    if os.environ.get("RANK", "0") == "0":  # of the processes that train together one says it
+        print(sentence, file=sys.stderr)
 
 
 def _bytes_of(file: Path) -> bytes:

@@ -10,6 +10,7 @@ import fsspec
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
+from dalle.pictures.formats import is_read, what_it_is
 from pipelines.lists.rows import path_inside
 from pipelines.running.row_border import at_row, is_the_machines, unexpected
 from schemas.reasons import NotKept
@@ -69,7 +70,11 @@ class _LocalFolder:
             size = int(self._fs.size(path) or 0)
             if size > max_bytes:
                 return b"", NotKept("too-large", f"{size} bytes, expected at most {max_bytes}")
-            return self._fs.cat_file(path), None
+            data = self._fs.cat_file(path)
+            if data and self.on_disk and os.path.islink(path) and not is_read(data):
+                fault = what_it_is(data, quoted=False)  # a link may lead to what must not be told
+                return b"", NotKept(fault.reason, f"'{archive}' is a link: {fault}")
+            return data, None
         if archive.endswith(".parquet"):
             return self._from_column(path, int(within[0]), within[1]) or b"", None
         offset, size = map(int, within)

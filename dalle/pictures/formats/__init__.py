@@ -19,6 +19,8 @@ none of 24,000 did either.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dalle.pictures.faults import UndecodableImage
 from dalle.pictures.formats import bmp, gif, heif, jpeg, png, tiff, webp
 from dalle.pictures.formats.names import what_it_is
@@ -32,21 +34,30 @@ def open_still(data: bytes, max_pixels: int) -> Still:
         UndecodableImage: if the bytes are no picture of a known format, a kind of it that is not read, or larger than
             `max_pixels`, width times height.
     """
+    if (reader := _reader(data)) is None:
+        raise what_it_is(data)
+    return reader(data, max_pixels)
+
+
+def is_read(head: bytes) -> bool:
+    """Whether a file that begins so is a picture of a format that is read here; some hundred bytes tell."""
+    return _reader(head) is not None
+
+
+def _reader(data: bytes) -> Callable[[bytes, int], Still] | None:
     if data.startswith(jpeg.START):
-        return jpeg.Jpeg(data, max_pixels)
+        return jpeg.Jpeg
     if data.startswith(png.START):
-        return png.Png(data, max_pixels)
+        return png.Png
     if webp.is_webp(data):
-        return webp.WebP(data, max_pixels)
+        return webp.WebP
     if data.startswith(gif.STARTS):
-        return gif.Gif(data, max_pixels)
+        return gif.Gif
     if data.startswith(tiff.STARTS):
-        return tiff.Tiff(data, max_pixels)
+        return tiff.Tiff
     if kind := heif.brand(data):
-        return heif.Avif(data, max_pixels) if kind == "AVIF" else heif.Heif(data, max_pixels)
-    if data.startswith(b"BM") or bmp.is_dib(data):
-        return bmp.Bmp(data, max_pixels)
-    raise what_it_is(data)
+        return heif.Avif if kind == "AVIF" else heif.Heif
+    return bmp.Bmp if data.startswith(b"BM") or bmp.is_dib(data) else None
 
 
-__all__ = ["Still", "UndecodableImage", "open_still"]
+__all__ = ["Still", "UndecodableImage", "is_read", "open_still", "what_it_is"]

@@ -71,8 +71,13 @@ _IN_RIFF = {b"AVI ": "an AVI video", b"WAVE": "a WAVE sound", b"ACON": "an anima
 _TGA_KINDS, _TGA_DEPTHS = {1, 2, 3, 9, 10, 11}, {8, 15, 16, 24, 32}
 
 
-def what_it_is(data: bytes) -> UndecodableImage:
-    """Why nothing that is read here can be made of these bytes."""
+def what_it_is(data: bytes, *, quoted: bool = True) -> UndecodableImage:
+    """Why nothing that is read here can be made of these bytes.
+
+    Args:
+        data: the whole file.
+        quoted: whether its first bytes may be told, where nothing is known of them.
+    """
     for at, start, name in _PICTURES:
         if data.startswith(start, at):
             return UndecodableImage("unsupported", f"{name}, which is not read")
@@ -83,20 +88,21 @@ def what_it_is(data: bytes) -> UndecodableImage:
         return UndecodableImage("unsupported", f"{kind}, which is not read")
     if data[:1] == b"\x0a" and data[1:2] in b"\0\2\3\4\5" and data[2:3] in b"\0\1" and data[3:4] in b"\1\2\4\x08":
         return UndecodableImage("unsupported", "a PCX picture, which is not read")
-    if document := _document(data):
+    if document := _document(data, quoted=quoted):
         return UndecodableImage("not-an-image", document)
     if _is_tga(data):
         return UndecodableImage("unsupported", "a Targa picture (TGA), which is not read")
-    return UndecodableImage("not-an-image", f"the bytes begin with {data[:12]!r}")
+    told = f"the bytes begin with {data[:12]!r}" if quoted else "the bytes are of no format that is known here"
+    return UndecodableImage("not-an-image", told)
 
 
-def _document(data: bytes) -> str:
-    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+def _document(data: bytes, *, quoted: bool) -> str:
+    text = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in data[:4096].lower():
         return "the bytes are SVG, a drawing program rather than a picture"
-    if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")):
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")):
         return "the bytes are a web page"
-    if start.startswith((b"{", b"[{")):
+    if text.startswith((b"{", b"[{")):
         return "the bytes are JSON"
     if data[:4] == b"RIFF" and data[8:12] in _IN_RIFF:
         return f"the bytes are {_IN_RIFF[data[8:12]]}"
@@ -104,7 +110,8 @@ def _document(data: bytes) -> str:
         return "the bytes are a video (MP4 or QuickTime)"
     for at, first, name in _OTHER:
         if data.startswith(first, at):
-            return f"the bytes are {name}" + (f": the bytes begin with {data[:12]!r}" if name == "PostScript" else "")
+            start = f": the bytes begin with {data[:12]!r}" if quoted and name == "PostScript" else ""
+            return f"the bytes are {name}{start}"
     return ""
 
 
