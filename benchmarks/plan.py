@@ -73,7 +73,7 @@ def plan_once(source: str) -> None:
     from schemas.folder import Folder
     from schemas.manifest import MANIFEST, marker_name
 
-    options = IngestOptions(source=ListOptions(url_list=source), number_sample_per_shard=UNIT)
+    options = IngestOptions(source=ListOptions(url_list=(source,)), number_sample_per_shard=UNIT)
     before = _peak_mb()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as place:

@@ -54,7 +54,7 @@ def ingest(options: IngestOptions, flags: list[str]) -> int:
 
         with served_list(options) as options_of_sample:
             return _ingest(options_of_sample, flags, "the sample web")
-    return _ingest(options, flags, options.source.url_list)
+    return _ingest(options, flags, " ".join(options.source.url_list))
 
 
 def _ingest(options: IngestOptions, flags: list[str], name: str) -> int:

@@ -14,12 +14,19 @@ def no_change_of_bytes(**arguments: Any) -> Any:
     return dataclass_field(metadata={"changes_bytes": False}, **arguments)
 
 
+def unless_default(**arguments: Any) -> Any:
+    """A dataclass field that came when there were datasets already: where it has its default, nothing says so."""
+    return dataclass_field(metadata={"unless_default": True}, **arguments)
+
+
 def options_json(options: Any) -> dict[str, Any]:
     """The options that change bytes, flat, for fingerprints and the manifest."""
     values: dict[str, Any] = {}
     for field in fields(options):
         value = getattr(options, field.name)
         if not field.metadata.get("changes_bytes", True):
+            continue
+        if field.metadata.get("unless_default") and value == field.default:
             continue
         if is_dataclass(value):
             values |= options_json(value)

@@ -59,7 +59,7 @@ def done_to(data: bytes) -> tuple[Any, bytes]:
         os.write(descriptor, content)
         os.close(descriptor)
         rows = 0
-        for batch in open_source(ListOptions(url_list=path)).rows():
+        for batch in open_source(ListOptions(url_list=(path,))).rows():
             rows += sum(1 for _ in rows_of(pa.Table.from_batches([batch])))
         return "rows" if rows else "no rows", b""
     except (ValueError, OSError) as error:

@@ -68,7 +68,7 @@ class ListCaptions:
             preset, colon, path = name.partition(":")
             if not colon or preset not in PRESETS:
                 raise ValueError(f"--lists {name}: expected PRESET:PATH, where PRESET is one of {', '.join(PRESETS)}")
-            self._sources.append(open_source(ListOptions(url_list=path, dataset=preset)))
+            self._sources.append(open_source(ListOptions(url_list=(path,), dataset=preset)))
 
     def inputs(self) -> list[dict[str, Any]]:
         """The lists' files."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import sys
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,10 +15,12 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dalle.pictures.file_names import ENDINGS, ending_of, is_of_a_mac, is_picture, passed_over
+from pipelines.lists.containers import tar_members
 from pipelines.lists.files import files_below, list_files
-from pipelines.lists.folder import CAPTIONS, captions_by_file
+from pipelines.lists.folder import CAPTIONS, captions_by_file, head_in
 from pipelines.lists.local_pictures import PictureFolder
-from pipelines.lists.text import lines, open_text
+from pipelines.lists.text import decoded, lines, open_text
 from pipelines.lists.values import captions_of
 from schemas.folder import Folder
 from schemas.json_text import parse_json
@@ -25,9 +28,6 @@ from schemas.manifest import MANIFEST, read_manifest
 from schemas.pairs import PICTURES as STORED
 from schemas.pairs import SUCCESS
 from schemas.shards import read_parquet
-
-PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif", "heic")
-"""What a picture's name ends with."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ def _of_path(argument: ReferenceArgument) -> list[Reference]:
     path = argument.path
     extension = path.rsplit(".", 1)[-1].lower()
     if extension == "tar":
-        return list(_tars(list_files(path, ["tar"])))
-    if extension in PICTURES:
-        return [Reference(file, file) for file in list_files(path, PICTURES)]
+        return list(_tars(list_files([path], ["tar"])))
+    if extension in ENDINGS:
+        return [Reference(file, file) for file in list_files([path], sorted(ENDINGS))]
     if extension == "txt":
         return list(_list(path))
     fs, root = fsspec.core.url_to_fs(path)
@@ -166,9 +166,14 @@ def _folder(path: str) -> Iterator[Reference]:
             if isinstance(line, str):
                 raise ValueError(f"{path}: {line}")
             captions[line[0]] = next(iter(line[1]), "")
+    others = []
     for name in files_below(path):
-        if name.rsplit(".", 1)[-1].lower() in PICTURES:
+        if is_picture(name, functools.partial(head_in, fs, f"{root}/{name}")):
             yield Reference(name, fs.unstrip_protocol(f"{root}/{name}"), caption=captions.get(name, ""))
+        elif name != CAPTIONS and ending_of(name) != "txt":
+            others.append(name)
+    if others:
+        print(f"pipelines.dedup: {path}: {passed_over(others)}", file=sys.stderr)
 
 
 def _tars(paths: Sequence[str]) -> Iterator[Reference]:
@@ -176,22 +181,23 @@ def _tars(paths: Sequence[str]) -> Iterator[Reference]:
         with fsspec.open(path, "rb") as file:
             try:
                 with tarfile.open(fileobj=cast(Any, file), mode="r:") as tar:
-                    members = [(m.name, m.offset_data, m.size) for m in tar if m.isfile()]
+                    files = (m for m in tar_members(tar, path) if m.isfile() and not is_of_a_mac(m.name))
+                    members = [(m.name, m.offset_data, m.size) for m in files]
                 texts = {name: (offset, size) for name, offset, size in members if name.endswith(".txt")}
                 for name, offset, size in members:
                     stem, _, extension = name.rpartition(".")
-                    if extension.lower() in PICTURES:
+                    if extension.lower() in ENDINGS:
                         caption = b""
                         if f"{stem}.txt" in texts:
                             file.seek(texts[f"{stem}.txt"][0])
                             caption = file.read(texts[f"{stem}.txt"][1])
-                        yield Reference(name, path, offset, size, caption.decode("utf-8", "replace"))
+                        yield Reference(name, path, offset, size, decoded(caption))
             except (tarfile.TarError, EOFError) as error:
                 raise ValueError(f"{path}: not a whole tar file ({error}); get it anew") from None
 
 
 def _coco(path: str, pictures: str) -> list[Reference]:
-    with fsspec.open(path, "rb") as file:
+    with open_text(path) as file:
         try:
             value = parse_json(file.read())
             captions = {

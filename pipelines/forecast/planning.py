@@ -20,6 +20,8 @@ def plan(options: IngestOptions, name: str) -> None:
     """
     source = open_list(options)
     drawn = draw(source.rows())
+    for remark in source.remarks():
+        print(f"pipelines.ingest: {remark}", file=sys.stderr)
     print(f"probing {len(drawn.numbers):,} of {drawn.rows:,} rows", file=sys.stderr)
     probed = probe(drawn, Journey.of_options(options, source.local_folder))
     cores = len(os.sched_getaffinity(0))

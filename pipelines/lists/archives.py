@@ -12,8 +12,10 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
+from dalle.pictures.file_names import passed_over
 from pipelines.lists.arrow_types import text_array
 from pipelines.lists.columns import ListColumns
+from pipelines.lists.containers import open_file
 from pipelines.lists.formats import parsed
 from pipelines.lists.parquet_lists import (
     captions_array,
@@ -40,7 +42,7 @@ def webdataset(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
 
 def img2dataset(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """One shard of img2dataset's, by its Parquet file: rows in its order, pictures from the tar or the column."""
-    with fsspec.open(path, "rb") as file:
+    with open_file(path) as file:
         table = open_parquet(file, path)
         names = table.schema_arrow.names
         missing = [name for name in ("key", "url", "status", *columns.save_additional_columns) if name not in names]
@@ -111,22 +113,29 @@ def _locations_of(parquet: str) -> dict[str, str]:
 
 
 def _tar_rows(path: str, columns: ListColumns) -> Iterator[Row]:
-    seen = SeenNames(path, columns, columns.save_additional_columns)
-    for sample in tar_samples(path):
+    wanted = [*columns.save_additional_columns, *([columns.caption_col] if _names_captions(columns) else [])]
+    seen, others = SeenNames(path, columns, wanted), list[str]()
+    for sample in tar_samples(path, others):
         try:
-            about = _about(sample)
+            about = _about(sample, columns.encoding)
             seen.look(about)
             yield _tar_row(sample, about, path.rsplit("/", 1)[-1], columns)
         except ValueError as error:
             yield Row(None, [], problem=f"sample {sample.key}: {error}")
     seen.check()
+    if others:
+        columns.remarks.append(f"{path}: {passed_over(others)}")
 
 
-def _about(sample: TarSample) -> dict[str, Any]:
+def _names_captions(columns: ListColumns) -> bool:
+    return columns.caption_col != ListColumns.caption_col
+
+
+def _about(sample: TarSample, encoding: str | None) -> dict[str, Any]:
     """What the sample's .json says; nothing if there is none."""
     if sample.problem:
         raise ValueError(sample.problem)
-    value = parsed(decoded(sample.texts.get("json", b"{}")))
+    value = parsed(decoded(sample.texts.get("json", b"{}"), encoding))
     if isinstance(value, dict):
         return value
     found = f"not JSON ({value})" if isinstance(value, ValueError) else type(value).__name__
@@ -135,7 +144,9 @@ def _about(sample: TarSample) -> dict[str, Any]:
 
 def _tar_row(sample: TarSample, about: dict[str, Any], archive: str, columns: ListColumns) -> Row:
     caption: Any = about.get("caption", about.get("text"))
-    if "txt" in sample.texts:
-        caption = decoded(sample.texts["txt"])
+    if _names_captions(columns):
+        caption = about.get(columns.caption_col)
+    elif "txt" in sample.texts:
+        caption = decoded(sample.texts["txt"], columns.encoding)
     url = text_of(about.get("url"), "url") or f"{archive}/{sample.key}"
     return Row(url, captions_of(caption), extras_of(about, columns), location=sample.location)

@@ -5,6 +5,7 @@ With `--image_folder` a row's `url` is the picture's path in it, and a picture t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import IO, Any
@@ -12,8 +13,10 @@ from typing import IO, Any
 import fsspec
 import pyarrow as pa
 
+from dalle.pictures.file_names import is_of_a_mac
 from pipelines.lists.columns import ListColumns
 from pipelines.lists.csv_records import PICTURE_NAME, csv_records
+from pipelines.lists.expected import expected, none_of
 from pipelines.lists.files import files_below
 from pipelines.lists.folder import captions_by_file
 from pipelines.lists.local_pictures import PictureFolder
@@ -25,18 +28,40 @@ from schemas.json_text import parse_json
 
 def coco(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     """COCO's captions JSON; without local pictures they are fetched from `coco_url`."""
-    with open_text(path) as file:
+    with open_text(path, columns.encoding) as file:
         try:
             value = parse_json(file.read())
-            images, annotations = value["images"], value["annotations"]
-            captions: dict[Any, list[Any]] = {image["id"]: [] for image in images}
-            for annotation in annotations:
-                captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
+            images, (captions, problems) = value["images"], _captions_by_image(value["annotations"])
+            images = list(expected(images, _has_id, lambda count: f"of {count:,} images none has an id"))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({error!r})") from None
     extras = [pa.field(name, pa.string(), metadata=JSON_TEXT) for name in columns.save_additional_columns]
     seen = SeenNames(path, columns, columns.save_additional_columns)
-    yield from batches(_coco_rows(list(seen.watch(iter(images))), captions, columns, pictures), extras)
+    rows = _coco_rows(list(seen.watch(iter(images))), captions, columns, pictures)
+    yield from batches(itertools.chain(rows, (Row(None, [], problem=problem) for problem in problems)), extras)
+
+
+def _has_id(image: Any) -> bool:
+    return isinstance(image, dict) and "id" in image
+
+
+def _captions_by_image(annotations: list[Any]) -> tuple[dict[Any, list[Any]], list[str]]:
+    """The captions of each image by its id, and what is wrong with annotations that have none.
+
+    Raises:
+        KeyError, TypeError: of the first, if it is so of all.
+    """
+    captions: dict[Any, list[Any]] = {}
+    problems = list[tuple[str, Exception]]()
+    for number, annotation in enumerate(annotations, 1):
+        try:
+            image, caption = annotation["image_id"], annotation["caption"]
+            captions.setdefault(image, []).append(caption)
+        except (KeyError, TypeError) as error:
+            problems.append((f"annotation {number}: {_said(error)}"[:200], error))
+    if problems and not captions:
+        raise problems[0][1]
+    return captions, [problem for problem, _ in problems]
 
 
 def cub(url: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
@@ -44,37 +69,39 @@ def cub(url: str, columns: ListColumns, pictures: PictureFolder | None) -> Itera
     class name is the caption; or a captions.jsonl (file, captions)."""
     fs, root = fsspec.core.url_to_fs(url)
     if fs.isfile(root):
-        captions_by_name: Iterable[tuple[str, list[str]]] = _cub_jsonl(url)
+        captions_by_name: Iterable[tuple[str, list[str]] | str] = captions_by_file(url, columns)
     elif fs.exists(f"{root}/images.txt"):
-        captions_by_name = _cub_classes(fs, root)
+        captions_by_name = _cub_classes(f"{url.rstrip('/')}/images.txt", columns.encoding)
         pictures = pictures or (PictureFolder(f"{url.rstrip('/')}/images") if fs.isdir(f"{root}/images") else None)
     else:
-        captions_by_name = _cub_texts(fs, root, url)
+        captions_by_name = _cub_texts(fs, root, url, columns.encoding)
     if pictures is None:
         raise ValueError(f"{url}: CUB has no addresses; say with --image_folder where its pictures lie")
-    yield from batches(_local_row(name, captions, pictures) for name, captions in captions_by_name)
+    yield from batches(_row(each, pictures) for each in captions_by_name)
 
 
 def flickr8k(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     """Flickr8k: `captions.txt` (image,caption, header or not), or `Flickr8k.token.txt` (image#n, tab, caption)."""
-    return _flickr(path, pictures)
+    return _flickr(path, columns, pictures)
 
 
 def flickr30k(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     """Flickr30k: `results_20130124.token`, `results.csv` (divided by |), or Karpathy's `dataset_flickr30k.json`."""
-    return _flickr(path, pictures)
+    return _flickr(path, columns, pictures)
 
 
 def _coco_rows(
     images: list[Any], captions: dict[Any, list[Any]], columns: ListColumns, pictures: PictureFolder | None
 ) -> Iterator[Row]:
     known = set()
-    for image in images:
-        known.add(image["id"])
+    for number, image in enumerate(images, 1):
+        name = f"number {number}"
         try:
-            yield _coco_row(image, captions[image["id"]], columns, pictures)
-        except (ValueError, KeyError) as error:
-            yield Row(None, [], problem=f"image {image['id']}: {_said(error)}"[:200])
+            name = image["id"]
+            known.add(name)
+            yield _coco_row(image, captions.get(name, []), columns, pictures)
+        except (ValueError, KeyError, TypeError) as error:
+            yield Row(None, [], problem=f"image {name}: {_said(error)}"[:200])
     for unknown in sorted(captions.keys() - known, key=str):
         yield Row(None, [], problem=f"captions of image {unknown}, which is not among the images"[:200])
 
@@ -87,7 +114,14 @@ def _coco_row(image: dict[str, Any], values: list[Any], columns: ListColumns, pi
 
 
 def _said(error: Exception) -> str:
+    if isinstance(error, TypeError):
+        return "is no object of an image's"
     return f"has no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _row(each: tuple[str, list[str]] | str, pictures: PictureFolder) -> Row:
+    """A row of a picture's name and captions, or of what is wrong with it."""
+    return Row(None, [], problem=each) if isinstance(each, str) else _local_row(*each, pictures)
 
 
 def _local_row(name: str, captions: list[str], pictures: PictureFolder) -> Row:
@@ -96,8 +130,8 @@ def _local_row(name: str, captions: list[str], pictures: PictureFolder) -> Row:
     return Row(path or name, captions, location=path or "")
 
 
-def _cub_classes(fs: Any, root: str) -> Iterator[tuple[str, list[str]]]:
-    with fs.open(f"{root}/images.txt", "rb") as file:
+def _cub_classes(path: str, encoding: str | None) -> Iterator[tuple[str, list[str]]]:
+    with open_text(path, encoding) as file:
         for line in lines(file):
             name = line.strip().partition(" ")[2]
             if name:
@@ -109,35 +143,36 @@ def _class_name(folder: str) -> str:
     return folder.partition(".")[2].replace("_", " ") or folder.replace("_", " ")
 
 
-def _cub_texts(fs: Any, root: str, url: str) -> Iterator[tuple[str, list[str]]]:
-    texts = [path for path in files_below(url) if path.endswith(".txt")]
+def _cub_texts(fs: Any, root: str, url: str, encoding: str | None) -> Iterator[tuple[str, list[str]]]:
+    texts = [path for path in files_below(url) if path.lower().endswith(".txt") and not is_of_a_mac(path)]
     if not texts:
         raise ValueError(f"{url}: neither images.txt nor texts (<class>/<picture>.txt) in this folder")
     for path in texts:
         with fs.open(f"{root}/{path}", "rb") as file:
-            captions = [line.strip() for line in decoded(file.read()).split("\n") if line.strip()]
+            captions = [line.strip() for line in decoded(file.read(), encoding).split("\n") if line.strip()]
         yield f"{path[:-4]}.jpg", captions
 
 
-def _cub_jsonl(path: str) -> Iterator[tuple[str, list[str]]]:
-    for line in captions_by_file(path):
-        if isinstance(line, str):
-            raise ValueError(f"{path.rpartition('/')[0] or '.'}/{line}")
-        yield line
-
-
-def _flickr(path: str, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
+def _flickr(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     if pictures is None:
         raise ValueError(f"{path}: this data set has no addresses; say with --image_folder where its pictures lie")
-    with open_text(path) as file:
-        captions_by_name = _karpathy(file, path) if path.endswith(".json") else _grouped(_caption_lines(file, path))
-        yield from batches(
-            Row(None, [], problem=name) if captions is None else _local_row(name, captions, pictures)
-            for name, captions in captions_by_name
-        )
+    with open_text(path, columns.encoding) as file:
+        if ".json" in path.rsplit("/", 1)[-1].lower():
+            captions_by_name = _karpathy(file, path)
+        else:
+            captions_by_name = _grouped(
+                expected(
+                    _caption_lines(file, path),
+                    lambda line: line[1] is not None,
+                    lambda count: (
+                        f"{path}: {none_of(count, 'a picture and its caption')}; it is not {columns.dataset}'s"
+                    ),
+                )
+            )
+        yield from batches(_row(each, pictures) for each in captions_by_name)
 
 
-def _grouped(captions_in_lines: Iterator[tuple[str, str | None]]) -> Iterator[tuple[str, list[str] | None]]:
+def _grouped(captions_in_lines: Iterable[tuple[str, str | None]]) -> Iterator[tuple[str, list[str]] | str]:
     """Captions by picture, in the order in which pictures first appear; problems at their end."""
     captions: dict[str, list[str]] = {}
     problems = []
@@ -147,7 +182,7 @@ def _grouped(captions_in_lines: Iterator[tuple[str, str | None]]) -> Iterator[tu
         else:
             captions.setdefault(name, []).append(caption)
     yield from captions.items()
-    yield from ((problem, None) for problem in problems)
+    yield from problems
 
 
 def _caption_lines(file: IO[bytes], path: str) -> Iterator[tuple[str, str | None]]:
@@ -173,10 +208,21 @@ def _caption_lines(file: IO[bytes], path: str) -> Iterator[tuple[str, str | None
             yield fields[0].partition("#")[0].strip(), as_text(caption)
 
 
-def _karpathy(file: IO[bytes], path: str) -> Iterator[tuple[str, list[str] | None]]:
+def _karpathy(file: IO[bytes], path: str) -> Iterator[tuple[str, list[str]] | str]:
     try:
-        for image in parse_json(file.read())["images"]:
-            name = text_of(image["filename"], "filename") or ""
-            yield name, [text for sentence in image["sentences"] for text in captions_of(sentence["raw"])]
+        images = list(parse_json(file.read())["images"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a list of images with sentences ({error!r})") from None
+    yield from expected(
+        (_karpathys(image, number) for number, image in enumerate(images, 1)),
+        lambda image: not isinstance(image, str),
+        lambda count: f"{path}: not a list of images with sentences (of {count:,} images none has them)",
+    )
+
+
+def _karpathys(image: Any, number: int) -> tuple[str, list[str]] | str:
+    try:
+        name = text_of(image["filename"], "filename") or ""
+        return name, [text for sentence in image["sentences"] for text in captions_of(sentence["raw"])]
+    except (ValueError, KeyError, TypeError) as error:
+        return f"image {number}: {_said(error)}"[:200]

@@ -1,9 +1,9 @@
-"""Which columns of a list are read: all that a reader of lists has to know of `ListOptions`."""
+"""Which columns of a list are read, and from what encoding: all that a reader has to know of `ListOptions`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,10 @@ class ListColumns:
     """Columns that go into the ledger."""
     dataset: str | None = None
     """The preset that names the first two, if one does; for messages."""
+    encoding: str | None = None
+    """What text is in that has no byte order mark, by Python's name; None is UTF-8."""
+    remarks: list[str] = field(default_factory=list, compare=False, repr=False)
+    """What a user should know of what was read; readers add to it."""
 
     @property
     def names(self) -> tuple[str, ...]:

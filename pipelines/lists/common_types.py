@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import fsspec
 import pyarrow as pa
 
+from pipelines.lists.containers import open_file
 from pipelines.lists.parquet_lists import check_kept, open_parquet
 from pipelines.lists.rows import JSON_TEXT, ROWS
 
@@ -21,7 +21,7 @@ def common_types(paths: Sequence[str], names: Sequence[str]) -> dict[str, pa.Dat
     """
     schemas = []
     for path in paths:
-        with fsspec.open(path, "rb") as file:
+        with open_file(path) as file:
             schema = open_parquet(file, path).schema_arrow
         kept = [schema.field(name) for name in dict.fromkeys(names) if schema.names.count(name) == 1]
         schemas.append(pa.schema([pa.field(each.name, check_kept(each, path)) for each in kept]))

@@ -4,49 +4,73 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import fsspec
 from braceexpand import braceexpand
 from fsspec.implementations.local import LocalFileSystem
 
-COMPRESSIONS = ("", ".gz", ".bz2", ".xz", ".zst")
+from dalle.pictures.file_names import files_in, is_of_a_mac, passed_over
+from pipelines.lists.containers import ends_as_list, is_archive, lists_in, open_file
+
 TEXTS = (".txt", ".jsonl")
 """Ends of the names of files in a folder of pictures that hold captions, or the pictures' names."""
 
 
-def list_files(url_list: str, extensions: Sequence[str]) -> list[str]:
-    """The files of a path, folder, glob or brace expression; sorted, but braces in the order they were given.
+def list_files(
+    given: Sequence[str], extensions: Sequence[str], remarks: list[str] | None = None, *, archives: bool = False
+) -> list[str]:
+    """The files of some paths, folders, globs and brace expressions; each one's sorted, but braces as they were given.
 
     Args:
-        url_list: a path or an fsspec URL.
+        given: paths or fsspec URLs, in the order in which their files are read.
         extensions: what a folder's files may end with, without the dot; others in it are not of the list.
+        remarks: takes what to say of files that are passed over.
+        archives: whether a zip or a tar stands for the lists in it.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a folder or a glob holds none.
+        ValueError: if a folder, a glob or an archive holds none, or a file is given twice.
     """
+    remarks = [] if remarks is None else remarks
     files: list[str] = []
-    for part in braceexpand(url_list) if "{" in url_list else [url_list]:
-        fs, path = fsspec.core.url_to_fs(part)
-        if fs.isdir(path):
-            inside = sorted(n for n in fs.ls(path, detail=False) if _ends_with(n, extensions))
-            if not inside:
-                wanted = ", ".join(f".{e}" for e in extensions)
-                raise ValueError(f"{part}: no file in this folder ends with {wanted}; name the list's files")
-            files += [_address(fs, name) for name in inside]
-        elif any(c in part for c in "*?[") and not fs.exists(path):
-            matched = sorted(fs.glob(path))
-            if not matched:
-                raise ValueError(f"{part}: no file has such a name")
-            files += [_address(fs, name) for name in matched]
-        elif fs.exists(path):
-            files.append(_address(fs, path))
-        else:
-            raise FileNotFoundError(2, "No such file or directory", part)
-    return files
+    for each in given:
+        for part in braceexpand(each) if "{" in each else [each]:
+            files += _files_of(part, extensions, remarks)
+    if twice := next((file for file, count in Counter(files).items() if count > 1), None):
+        raise ValueError(f"{twice}: is given more than once; name it once")
+    if not archives:
+        return files
+    unpacked: list[str] = []
+    for file in files:
+        lists, others = lists_in(file, extensions) if is_archive(file) else ([file], "")
+        unpacked += lists
+        remarks += [f"{file}: {others}"] if others else []
+    return unpacked
+
+
+def _files_of(part: str, extensions: Sequence[str], remarks: list[str]) -> list[str]:
+    fs, path = fsspec.core.url_to_fs(part)
+    if fs.isdir(path):
+        names = sorted(fs.ls(path, detail=False))
+        inside = [name for name in names if ends_as_list(name, extensions) and not is_of_a_mac(name)]
+        if not inside:
+            wanted = ", ".join(f".{e}" for e in extensions)
+            raise ValueError(f"{part}: no file in this folder ends with {wanted}; name the list's files")
+        if others := [name for name in sorted({*names} - {*inside}) if not fs.isdir(name)]:
+            remarks.append(f"{part}: {passed_over(others, 'list')}")
+        return [_address(fs, name) for name in inside]
+    if any(c in part for c in "*?[") and not fs.exists(path):
+        matched = sorted(fs.glob(path))
+        if not matched:
+            raise ValueError(f"{part}: no file has such a name")
+        return [_address(fs, name) for name in matched]
+    if not fs.exists(path):
+        raise FileNotFoundError(2, "No such file or directory", part)
+    return [_address(fs, path)]
 
 
 def files_below(url: str) -> list[str]:
@@ -68,26 +92,10 @@ def _sizes_below(url: str) -> dict[str, int | None]:
         raise ValueError(f"{url}: is not a folder")
     root = str(root).rstrip("/") or "/"
     if isinstance(fs, LocalFileSystem):
-        sizes = {path: os.path.getsize(path) if os.path.isfile(path) else None for path in _linked_too(root)}
+        sizes = {path: os.path.getsize(path) if os.path.isfile(path) else None for path in files_in(root)}
     else:
         sizes = {path: int(info["size"]) for path, info in fs.find(root, detail=True).items()}
     return {path[len(root) :].lstrip("/"): size for path, size in sizes.items()}
-
-
-def _linked_too(root: str) -> Iterator[str]:
-    waiting, seen = [root], set[str]()
-    while waiting:
-        linked = []
-        for start in waiting:
-            for where, folders, files in os.walk(start):
-                real = os.path.realpath(where)
-                if real in seen:
-                    folders.clear()
-                    continue
-                seen.add(real)
-                linked += [path for name in folders if os.path.islink(path := os.path.join(where, name))]
-                yield from (os.path.join(where, name) for name in files)
-        waiting = sorted(linked)  # after all real ones, so that a link to one of these adds nothing
 
 
 def file_inputs(files: Sequence[str]) -> list[dict[str, Any]]:
@@ -124,13 +132,9 @@ def _sums(addresses: Sequence[str]) -> list[str]:
 
 
 def _sum(address: str) -> str:
-    with fsspec.open(address, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open_file(address) as file:
+        return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
 
 def _address(fs: fsspec.AbstractFileSystem, path: str) -> str:
     return str(path) if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
-
-
-def _ends_with(name: str, extensions: Sequence[str]) -> bool:
-    return any(name.lower().endswith(f".{e}{c}") for e in extensions for c in COMPRESSIONS)

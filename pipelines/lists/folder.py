@@ -1,80 +1,149 @@
 """Read a local folder of pictures with their captions: `--dataset folder`.
 
-Two layouts: pictures with a .txt file beside each (a caption a line), or one `captions.jsonl` with an object a line,
-`{"file": "a/b.jpg", "captions": ["..."]}`. A row's `url` is the picture's path in the folder, so that the same
-folder gives the same bytes wherever it lies.
+Three layouts: pictures with a .txt file beside each (a caption a line); one `captions.jsonl` with an object a line,
+`{"file": "a/b.jpg", "captions": ["..."]}`; or Hugging Face's (`pipelines.lists.image_folder`). A row's `url` is the
+picture's path in the folder, so that the same folder gives the same bytes wherever it lies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import posixpath
+from collections.abc import Iterator, Sequence
 
 import fsspec
 import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
 
+from dalle.pictures.file_names import ENDINGS, HEAD, ending_of, head_of, is_picture, passed_over, stem_of
+from pipelines.lists.columns import ListColumns
+from pipelines.lists.expected import expected, none_of
 from pipelines.lists.files import files_below
 from pipelines.lists.formats import parsed
-from pipelines.lists.rows import Row, batches
+from pipelines.lists.image_folder import is_metadata, read_image_folder
+from pipelines.lists.rows import LOCATION, Row, batches
 from pipelines.lists.text import decoded, lines, open_text
 from pipelines.lists.values import captions_of, text_of
 
 CAPTIONS = "captions.jsonl"
-EXTENSIONS = frozenset(["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif"])
+FOLDER = ListColumns(url_col="file", caption_col="captions")
+"""What the members of its objects are called."""
 
 
-def read_folder(url: str) -> Iterator[pa.RecordBatch]:
-    """The pictures of a folder in the order of their paths, or of its captions.jsonl.
+def read_folder(url: str, columns: ListColumns | None = None) -> Iterator[pa.RecordBatch]:
+    """The pictures of a folder in the order of their paths, or of what names them.
 
     Raises:
-        ValueError: if it is no folder, or holds no pictures.
+        ValueError: if it is no folder, or holds no pictures, or columns are named where there are none.
     """
+    columns = columns or ListColumns()
     fs, root = fsspec.core.url_to_fs(url)
     if not fs.isdir(root):
         raise ValueError(f"{url}: is not a folder; --dataset folder wants a folder of pictures")
-    rows = _listed(f"{url.rstrip('/')}/{CAPTIONS}") if fs.isfile(f"{root}/{CAPTIONS}") else _beside(fs, root, url)
-    yield from batches(rows)
+    names = files_below(url)
+    if fs.isfile(f"{root}/{CAPTIONS}"):
+        listed = batches(_listed(f"{url.rstrip('/')}/{CAPTIONS}", columns))
+        yield from _noting_others(listed, names, url, CAPTIONS, columns)
+        return
+    pictures = [name for name in names if is_picture(name, functools.partial(head_in, fs, f"{root}/{name}"))]
+    texts = _texts_beside(names, pictures)
+    metadata = [name for name in names if is_metadata(name)]
+    if metadata and not texts:
+        named = read_image_folder(url.rstrip("/"), metadata, columns)
+        yield from _noting_others(named, names, url, ", ".join(metadata[:3]), columns)
+        return
+    if not pictures:
+        raise ValueError(
+            f"{url}: no pictures ({', '.join(sorted(ENDINGS))}) and no {CAPTIONS}, metadata.jsonl, metadata.csv or "
+            "metadata.parquet in this folder"
+        )
+    _check_names_nothing(columns, url)
+    yield from batches(_beside(fs, root, pictures, texts, columns))
+    if others := set(names).difference(pictures, texts.values()):
+        columns.remarks.append(f"{url}: {passed_over(others)}")
 
 
-def captions_by_file(path: str) -> Iterator[tuple[str, list[str]] | str]:
+def head_in(fs: fsspec.AbstractFileSystem, path: str) -> bytes:
+    """A file's first bytes, wherever it lies; nothing if it is none."""
+    return head_of(path) if isinstance(fs, LocalFileSystem) else bytes(fs.cat_file(path, end=HEAD))
+
+
+def captions_by_file(path: str, columns: ListColumns | None = None) -> Iterator[tuple[str, list[str]] | str]:
     """File and captions of each line of a captions.jsonl, or what is wrong with it.
 
     Raises:
-        ValueError: if it is no text.
+        ValueError: if it is no text, or of another form.
         OSError: if it cannot be read.
     """
-    with open_text(path) as file:
-        for number, line in enumerate(lines(file), 1):
-            if not line.strip():
-                continue
-            value = parsed(line)
+    default = ListColumns()
+    columns = columns or default
+    file_col = FOLDER.url_col if columns.url_col == default.url_col else columns.url_col
+    caption_col = FOLDER.caption_col if columns.caption_col == default.caption_col else columns.caption_col
+    form = f'{{"{file_col}": "...", "{caption_col}": ["..."]}}'
+
+    def wrong(count: int) -> str:
+        return f"{path}: {none_of(count, form)}; name its members with --url_col and --caption_col"
+
+    with open_text(path, columns.encoding) as file:
+        values = ((number, parsed(line)) for number, line in enumerate(lines(file), 1) if line.strip())
+        for number, value in expected(values, lambda each: isinstance(each[1], dict) and file_col in each[1], wrong):
             where = f"{path.rsplit('/', 1)[-1]}, line {number}"
-            if not isinstance(value, dict) or "file" not in value or not isinstance(value.get("captions"), list):
-                yield f'{where}: expected {{"file": "...", "captions": ["..."]}}'
+            is_right = isinstance(value, dict) and file_col in value
+            if not is_right or (not isinstance(value.get(caption_col), list) and caption_col == FOLDER.caption_col):
+                yield f"{where}: expected {form}"
                 continue
             try:
-                yield text_of(value["file"], "file") or "", captions_of(value["captions"])
+                yield text_of(value[file_col], file_col) or "", captions_of(value.get(caption_col))
             except ValueError as error:
                 yield f"{where}: {error}"
 
 
-def _listed(path: str) -> Iterator[Row]:
-    for line in captions_by_file(path):
+def _listed(path: str, columns: ListColumns) -> Iterator[Row]:
+    for line in captions_by_file(path, columns):
         if isinstance(line, str):
             yield Row(None, [], problem=line)
         else:
             yield Row(line[0], line[1], location=line[0])
 
 
-def _beside(fs: fsspec.AbstractFileSystem, root: str, url: str) -> Iterator[Row]:
-    names = files_below(url)
-    present = set(names)
-    pictures = [name for name in names if name.rsplit(".", 1)[-1].lower() in EXTENSIONS]
-    if not pictures:
-        raise ValueError(f"{url}: no pictures ({', '.join(sorted(EXTENSIONS))}) and no {CAPTIONS} in this folder")
+def _noting_others(
+    rows: Iterator[pa.RecordBatch], names: Sequence[str], url: str, by: str, columns: ListColumns
+) -> Iterator[pa.RecordBatch]:
+    """The same rows; at their end it is noted which files none of them names."""
+    others = {name for name in names if name != CAPTIONS and not is_metadata(name)}
+    for batch in rows:
+        others.difference_update(posixpath.normpath(name) for name in batch[LOCATION].to_pylist() if name)
+        yield batch
+    if others:
+        columns.remarks.append(f"{url}: {passed_over(others, why=f'{by} does not name')}")
+
+
+def _texts_beside(names: Sequence[str], pictures: Sequence[str]) -> dict[str, str]:
+    """By picture the text beside it, whose ending may be in capitals."""
+    of_stem = {stem_of(name): name for name in names if ending_of(name) == "txt" and not name.endswith(".txt")}
+    of_stem |= {name[: -len(".txt")]: name for name in names if name.endswith(".txt")}
+    return {name: of_stem[stem] for name in pictures if (stem := stem_of(name)) in of_stem}
+
+
+def _check_names_nothing(columns: ListColumns, url: str) -> None:
+    for name in ("url_col", "caption_col"):
+        if (value := getattr(columns, name)) != getattr(ListColumns, name):
+            raise ValueError(
+                f"--{name} {value}: {url} has its captions in .txt files, which have no columns; leave it out"
+            )
+
+
+def _beside(
+    fs: fsspec.AbstractFileSystem,
+    root: str,
+    pictures: Sequence[str],
+    texts: dict[str, str],
+    columns: ListColumns,
+) -> Iterator[Row]:
     for name in pictures:
-        text = name.rsplit(".", 1)[0] + ".txt"
         captions = []
-        if text in present and fs.isfile(f"{root}/{text}"):  # a pipe would be read for ever
+        if (text := texts.get(name)) and fs.isfile(f"{root}/{text}"):  # a pipe would be read for ever
             with fs.open(f"{root}/{text}", "rb") as file:
-                captions = [caption for caption in decoded(file.read()).splitlines() if caption.strip()]
+                content = decoded(file.read(), columns.encoding)
+            captions = [caption for caption in content.splitlines() if caption.strip()]
         yield Row(name, captions, location=name)

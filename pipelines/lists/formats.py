@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pipelines.lists.columns import ListColumns, check_columns
 from pipelines.lists.csv_records import csv_records
+from pipelines.lists.expected import expected, none_of
 from pipelines.lists.parquet_lists import read_parquet_list
 from pipelines.lists.rows import JSON_TEXT, Row, batches
 from pipelines.lists.text import lines, open_text
@@ -39,7 +40,7 @@ def read_list(path: str, extension: str, columns: ListColumns) -> Iterator[pa.Re
     if extension == _PARQUET:
         yield from read_parquet_list(path, columns)
         return
-    with open_text(path) as file:
+    with open_text(path, columns.encoding) as file:
         yield from batches(_READERS[extension](file, path, columns), extra_fields(columns, is_json="json" in extension))
 
 
@@ -205,7 +206,16 @@ def _json(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
 
 
 def _jsonl(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
-    return object_rows((parsed(line) if line.strip() else _BLANK for line in lines(file)), "line", path, columns)
+    values = (parsed(line) if line.strip() else _BLANK for line in lines(file))
+
+    def wrong(count: int) -> str:
+        return f"{path}: {none_of(count, 'a JSON object')}; give the --input_format that it is written in"
+
+    return object_rows(expected(values, _is_object, wrong), "line", path, columns)
+
+
+def _is_object(value: Any) -> bool | None:
+    return None if value is _BLANK else isinstance(value, dict)
 
 
 def parsed(text: str | bytes) -> Any:

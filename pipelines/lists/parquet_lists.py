@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +23,8 @@ from pipelines.lists.arrow_types import (
     text_array,
 )
 from pipelines.lists.columns import ListColumns, check_columns
+from pipelines.lists.compression import HEAD, no_list
+from pipelines.lists.containers import open_file
 from pipelines.lists.rows import BATCH_ROWS, LOCATION
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 def read_parquet_list(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """The rows of a Parquet list; additional columns keep their types."""
-    with fsspec.open(path, "rb") as file:
+    with open_file(path) as file:
         table = open_parquet(file, path)
         check_columns(table.schema_arrow.names, path, columns)
         _check_types(table.schema_arrow, columns, path)
@@ -58,7 +59,17 @@ def open_parquet(file: Any, path: str) -> pq.ParquetFile:
         str(table.schema_arrow)  # names of columns that are no text come to light now, not when one is asked for
         return table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a Parquet file ({error})") from None
+        raise ValueError(f"{path}: {_no_parquet(file) or f'not a Parquet file ({error})'}") from None
+
+
+def _no_parquet(file: Any) -> str:
+    """What a file is that is no Parquet, where that is known."""
+    try:
+        file.seek(0)
+        what = no_list(file.read(HEAD))
+    except OSError:
+        return ""
+    return "" if "Parquet" in what else what
 
 
 def read_batches(table: pq.ParquetFile, names: Sequence[str], path: str) -> Iterator[pa.RecordBatch]:

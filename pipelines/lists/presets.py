@@ -32,6 +32,8 @@ class Preset:
     or where the list says; beside: where the list lies."""
     subfolder: str | None = None
     """Of a folder that is read itself: the folder in it that holds the pictures, relative to it; empty for itself."""
+    takes: tuple[str, ...] = ()
+    """Which of --url_col and --caption_col it takes; it knows the others."""
     has_columns: bool = True
     """Whether its files have more than pictures and captions, for --save_additional_columns and --verify_hash."""
 
@@ -55,9 +57,9 @@ PRESETS: dict[str, Preset] = {
     "flickr8k": Preset(caption_sets.flickr8k, ("token.txt", "captions.txt"), "here", has_columns=False),
     "flickr30k": Preset(caption_sets.flickr30k, ("token", "csv", "json"), "here", has_columns=False),
     "img2dataset": Preset(_alone(archives.img2dataset), ("parquet",), "beside"),
-    "webdataset": Preset(_alone(archives.webdataset), ("tar",), "beside"),
+    "webdataset": Preset(_alone(archives.webdataset), ("tar",), "beside", takes=("caption_col",)),
     "folder": Preset(
-        lambda path, _columns, _pictures: read_folder(path), (), "beside", subfolder="", has_columns=False
+        _alone(read_folder), (), "beside", subfolder="", takes=("url_col", "caption_col"), has_columns=False
     ),
 }
 

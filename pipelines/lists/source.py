@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import fsspec
@@ -35,6 +35,10 @@ class Source:
     _types: dict[str, pa.DataType] = field(default_factory=dict)
     _mended: Counter[str] = field(default_factory=Counter)
     """By file the captions that were read and hold U+FFFD."""
+    _of_files: tuple[str, ...] = ()
+    """What is to be said of files that were not taken."""
+    _of_rows: list[str] = field(default_factory=list)
+    """What readers have to say."""
 
     def inputs(self, *, with_pictures: bool = True) -> list[dict[str, Any]]:
         """Name and sha256 of each file, and of the folders in which pictures lie.
@@ -59,26 +63,37 @@ class Source:
             ValueError: if a file is damaged, or not what the options say.
         """
         with_one_type = OneType(self._types)
+        self._mended.clear()
+        self._of_rows.clear()
         for path in self.files:
+            rows = 0
             for batch in self._read(path):
+                rows += len(batch)
                 if len(batch):
                     mended = pc.match_substring(pc.list_flatten(batch["captions"]), "\ufffd")
                     self._mended[path] += pc.sum(mended).as_py() or 0
                     yield with_one_type(batch, path)
+            if not rows:
+                self._of_rows.append(f"{path}: has no rows")
 
     def remarks(self) -> list[str]:
         """What a user should know of the rows that were read."""
-        return [
-            f"{path}: {count:,} of its captions are no UTF-8, and have U+FFFD in place of such bytes; if the file is "
-            "in another encoding, save it as UTF-8"
+        encoding = self.options.encoding
+        name = encoding or "UTF-8"
+        what_to_do = "another --encoding" if encoding else "its name with --encoding, such as cp1252"
+        mended = [
+            f"{path}: {count:,} of its captions are no {name}, and have U+FFFD in place of such bytes; if the file is "
+            f"in another encoding, give {what_to_do}"
             for path, count in self._mended.items()
             if count
         ]
+        return [*self._of_files, *self._of_rows, *mended]
 
     def _read(self, path: str) -> Iterator[pa.RecordBatch]:
+        columns = replace(self.options.columns, remarks=self._of_rows)
         if self.preset:
-            return self.preset.read(path, self.options.columns, self.pictures)
-        return read_list(path, extension_of(path, self.options.input_format), self.options.columns)
+            return self.preset.read(path, columns, self.pictures)
+        return read_list(path, extension_of(path, self.options.input_format), columns)
 
     def _folder_input(self, address: str, with_pictures: bool) -> dict[str, Any]:
         fs, path = fsspec.core.url_to_fs(address)
@@ -93,7 +108,10 @@ def open_source(options: ListOptions) -> Source:
         OSError: if it is not there.
     """
     preset = None if options.dataset is None else PRESETS[options.dataset]
-    files = _files(options, preset)
+    remarks: list[str] = []
+    files = _files(options, preset, remarks)
+    if options.encoding and _all_parquet(options, preset, files):
+        raise ValueError(f"--encoding {options.encoding}: the list is Parquet, which has one of its own; leave it out")
     if options.image_folder and (preset is None or preset.pictures not in _TAKE_IMAGE_FOLDER):
         takers = [name for name in sorted(PRESETS) if PRESETS[name].pictures in _TAKE_IMAGE_FOLDER]
         raise ValueError(
@@ -103,7 +121,7 @@ def open_source(options: ListOptions) -> Source:
     local_folder = _local_folder(options, preset, files)
     names = options.save_additional_columns
     types = common_types(files, names) if names and len(files) > 1 and _all_parquet(options, preset, files) else {}
-    return Source(options, tuple(files), preset, pictures, local_folder, types)
+    return Source(options, tuple(files), preset, pictures, local_folder, types, _of_files=tuple(remarks))
 
 
 def _all_parquet(options: ListOptions, preset: Preset | None, files: list[str]) -> bool:
@@ -112,18 +130,23 @@ def _all_parquet(options: ListOptions, preset: Preset | None, files: list[str]) 
     return {extension_of(path, options.input_format) for path in files} == {"parquet"}
 
 
-def _files(options: ListOptions, preset: Preset | None) -> list[str]:
-    url_list = options.url_list
-    assert url_list is not None
+def _files(options: ListOptions, preset: Preset | None, remarks: list[str]) -> list[str]:
+    given = options.url_list
+    assert given is not None
     if preset is None:
         extensions = [extension_of("", options.input_format)] if options.input_format else EXTENSIONS
-        return list_files(url_list, extensions)
+        return list_files(given, extensions, remarks, archives=True)
     if preset.extensions:
-        return list_files(url_list, preset.extensions)
-    fs, path = fsspec.core.url_to_fs(url_list)
+        return list_files(given, preset.extensions, remarks, archives=preset.pictures != "beside")
+    if len(given) > 1:
+        raise ValueError(
+            f"--url_list {' '.join(given)}: --dataset {options.dataset} takes one folder; collect the others with "
+            "--incremental_mode extend"
+        )
+    fs, path = fsspec.core.url_to_fs(given[0])
     if not fs.exists(path):
-        raise FileNotFoundError(2, "No such file or directory", url_list)
-    return [url_list]
+        raise FileNotFoundError(2, "No such file or directory", given[0])
+    return [given[0]]
 
 
 def _local_folder(options: ListOptions, preset: Preset | None, files: list[str]) -> str | None:

@@ -1,28 +1,25 @@
 """A list's file as UTF-8 text, whatever it was written in: decompressed, decoded, in lines of a bounded length.
 
-What cannot be read so is refused in one sentence, before a row of it is taken for something else: a compressed file
-whose name does not say it, one that was cut off, UTF-16 without a byte order mark.
+What cannot be read so is refused in one sentence, before a row of it is taken for something else: a file of another
+kind, one that was cut off, UTF-16 without a byte order mark.
 """
 
 from __future__ import annotations
 
 import codecs
 import contextlib
+import difflib
 import io
-import lzma
-import zlib
 from collections.abc import Iterator
+from encodings.aliases import aliases
 from typing import IO, Any, cast
 
-import fsspec
-import pyarrow as pa
+from pipelines.lists.compression import HEAD, Content, no_list
+from pipelines.lists.containers import open_file
 
 LONGEST_LINE = 1 << 24
 """Characters of a line: a file without line breaks is no list, and must not fill the memory."""
 
-_HEAD = 4096
-_BY_NAME = {"gz": "gzip", "bz2": "bz2", "xz": "xz", "lzma": "lzma"}
-"""What fsspec decompresses by the end of a file's name; .zst is pyarrow's, which tells a file that was cut off."""
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -31,37 +28,52 @@ _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
 )
 """Byte order marks; that of UTF-32 begins with that of UTF-16."""
-_NO_TEXT = (
-    (b"\x1f\x8b", "is compressed by gzip; name it .gz"),
-    (b"BZh", "is compressed by bzip2; name it .bz2"),
-    (b"\xfd7zXZ\x00", "is compressed by xz; name it .xz"),
-    (b"\x28\xb5\x2f\xfd", "is compressed by zstd; name it .zst"),
-    (b"\x04\x22\x4d\x18", "is compressed by lz4; unpack it"),
-    (b"\xff\x06\x00\x00sNaPpY", "is compressed by snappy; unpack it"),
-    (b"\x1f\x9d", "is compressed by compress; unpack it"),
-    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it"),
-    (b"PK\x03\x04", "is a zip archive; unpack it"),
-    (b"PAR1", "is a Parquet file; name it .parquet, or give --input_format parquet"),
-)
-"""What a file begins with that is no text, and what to do."""
+
+
+_OF_BYTES = {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec"}
+"""Python's codecs that are no encodings of text."""
 
 
 @contextlib.contextmanager
-def open_text(path: str) -> Iterator[IO[bytes]]:
-    """A file's bytes as UTF-8 without a byte order mark, decompressed as its name says.
+def open_text(path: str, encoding: str | None = None) -> Iterator[IO[bytes]]:
+    """A file's bytes as UTF-8 without a byte order mark, decompressed as its first bytes say.
+
+    Args:
+        path: of the file, or its address in an archive (`pipelines.lists.containers`).
+        encoding: Python's name of the one it is in, unless a byte order mark says otherwise; None is UTF-8.
 
     Raises:
-        ValueError: if it is compressed in a way that its name does not say, damaged, or UTF-16 that does not say so.
+        ValueError: if it is compressed twice or in a way that is not read, damaged, or UTF-16 that does not say so.
         OSError: if it cannot be read.
     """
-    extension = path.rsplit(".", 1)[-1].lower()
-    with fsspec.open(path, "rb", compression=_BY_NAME.get(extension)) as file:
-        packed: Any = pa.CompressedInputStream(file, "zstd") if extension == "zst" else file
-        content = _Content(packed, path, compressed=extension == "zst" or extension in _BY_NAME)
-        head = content.read_fully(_HEAD)
-        _check_is_text(head, path)
-        mark, encoding = next(((m, e) for m, e in _MARKS if head.startswith(m)), (b"", "utf-8"))
+    with open_file(path) as file:
+        content = Content(file, path)
+        head = content.read_fully(HEAD)
+        _check_is_text(head, path, encoding, content.compression)
+        mark, encoding = _mark_of(head, encoding)
         yield cast("IO[bytes]", io.BufferedReader(_Utf8(content, head[len(mark) :], encoding), 1 << 16))
+
+
+def known_encoding(name: str | None) -> str | None:
+    """Python's own name of an encoding of text; None of UTF-8, which needs none.
+
+    Raises:
+        ValueError: with the nearest, if it is none.
+    """
+    if name is None:
+        return None
+    try:
+        known = codecs.lookup(name).name
+        b"".decode(known)  # some turn bytes into bytes
+        codecs.getincrementaldecoder(known)("replace").decode(b"\xff", True)
+    except (LookupError, TypeError, ValueError):
+        near = difflib.get_close_matches(name.lower().replace("-", "_"), sorted(_encodings()), 1, 0)
+        raise ValueError(f"--encoding {name}: is no encoding of text that is known; the nearest is {near[0]}") from None
+    return None if known in ("utf-8", "utf-8-sig") else known
+
+
+def _encodings() -> set[str]:
+    return {name for name in {*aliases, *aliases.values()} if aliases.get(name, name) not in _OF_BYTES}
 
 
 def lines(file: IO[bytes], newline: str = "\n") -> Iterator[str]:
@@ -82,54 +94,36 @@ def lines(file: IO[bytes], newline: str = "\n") -> Iterator[str]:
     text.detach()
 
 
-def decoded(content: bytes) -> str:
-    """A small file's text: UTF-8, or UTF-16 or UTF-32 with a byte order mark; what is none becomes U+FFFD."""
-    mark, encoding = next(((m, e) for m, e in _MARKS if content.startswith(m)), (b"", "utf-8"))
+def decoded(content: bytes, encoding: str | None = None) -> str:
+    """A small file's text: of a byte order mark's encoding, or of the one that is given, or UTF-8; what is none of it
+    becomes U+FFFD."""
+    mark, encoding = _mark_of(content, encoding)
     return content[len(mark) :].decode(encoding, "replace")
 
 
-def _check_is_text(head: bytes, path: str) -> None:
-    for beginning, what in _NO_TEXT:
-        if head.startswith(beginning):
-            raise ValueError(f"{path}: {what}")
-    if any(head.startswith(mark) for mark, _ in _MARKS):
+def _mark_of(content: bytes, encoding: str | None) -> tuple[bytes, str]:
+    """The byte order mark, if there is one, and the encoding."""
+    return next(((m, e) for m, e in _MARKS if content.startswith(m)), (b"", encoding or "utf-8"))
+
+
+def _check_is_text(head: bytes, path: str, encoding: str | None, compression: str | None) -> None:
+    if what := no_list(head):
+        raise ValueError(f"{path}: what its {compression} holds {what}" if compression else f"{path}: {what}")
+    if any(head.startswith(mark) for mark, _ in _MARKS) or (encoding or "").startswith(("utf-16", "utf-32")):
         return
     zeros = max(head[0::2].count(0), head[1::2].count(0))
     if zeros > len(head) // 5:  # of every two bytes one is zero, but for what is no Latin
-        raise ValueError(f"{path}: is UTF-16 without a byte order mark, or no text; save it as UTF-8")
-
-
-class _Content:
-    """A file's bytes after decompression; whatever a decompressor raises is one kind of error, with the path."""
-
-    def __init__(self, file: Any, path: str, *, compressed: bool) -> None:
-        self._file, self._path, self._compressed = file, path, compressed
-
-    def read(self, size: int) -> bytes:
-        """Up to so many bytes, none at the end."""
-        try:
-            return bytes(self._file.read(size))
-        except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-            if not self._compressed or getattr(error, "errno", None):  # the disk's or the store's own
-                raise
-            raise ValueError(
-                f"{self._path}: its compressed data are damaged or cut off ({error}); get it anew"
-            ) from None
-
-    def read_fully(self, size: int) -> bytes:
-        """So many bytes, or all there are."""
-        parts = []
-        while size and (part := self.read(size)):
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+        raise ValueError(
+            f"{path}: is UTF-16 without a byte order mark, or no text; save it as UTF-8, or give --encoding utf-16-le "
+            "or utf-16-be"
+        )
 
 
 class _Utf8(io.RawIOBase):
     """What a buffered reader reads from: a head that was read before, then the rest. All of it is valid UTF-8, whatever
     it was; what could not be decoded is U+FFFD."""
 
-    def __init__(self, content: _Content, head: bytes, encoding: str) -> None:
+    def __init__(self, content: Content, head: bytes, encoding: str) -> None:
         self._content = content
         self._decoder = codecs.getincrementaldecoder(encoding)("replace")
         self._ready = self._decoder.decode(head).encode()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_plus
 
-import fsspec
 import pyarrow as pa
 
 from pipelines.lists.columns import ListColumns, check_columns
+from pipelines.lists.containers import open_file
+from pipelines.lists.expected import expected, none_of
 from pipelines.lists.formats import extra_fields, from_object, json_items, named_rows, tab_separated
 from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.parquet_lists import open_parquet, read_parquet_list
@@ -27,6 +29,9 @@ YFCC_COLUMNS = (
 )
 """Of `yfcc100m_dataset`; the older split files lack the line number and the hash."""
 _OLD_YFCC_COLUMNS = tuple(name for name in YFCC_COLUMNS if name not in ("line_number", "hash"))
+_LINK = re.compile(r"//|^\s*www\.", re.IGNORECASE)
+_HEADER = {"url", "image_url", "link", "caption", "text", "title", "description"}
+"""What columns are called."""
 _TAG = re.compile(r"<[^<>]*>")
 
 _WIT_CAPTIONS = ("caption_reference_description", "caption_alt_text_description", "caption_attribution_description")
@@ -61,29 +66,34 @@ def yfcc100m(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """YFCC100M: TSV without header, 25 or 23 columns; title and description are captions, videos have no picture."""
     if columns.save_additional_columns:
         check_columns(YFCC_COLUMNS, path, columns, columns.save_additional_columns)
-    with open_text(path) as file:
-        yield from batches(_yfcc_rows(tab_separated(file), columns), extra_fields(columns, is_json=False))
+    with open_text(path, columns.encoding) as file:
+        records = expected(
+            tab_separated(file),
+            lambda fields: None if fields == [""] else len(fields) in (len(YFCC_COLUMNS), len(_OLD_YFCC_COLUMNS)),
+            lambda count: f"{path}: {none_of(count, '25 or 23 fields with tabs between')}, so it is {_not_of(columns)}",
+        )
+        yield from batches(_yfcc_rows(records, columns), extra_fields(columns, is_json=False))
 
 
 def wit(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """WIT (Wikipedia): TSV with header; the reference, alternative and attribution texts are the captions."""
-    with open_text(path) as file:
+    with open_text(path, columns.encoding) as file:
         yield from batches(_wit_rows(tab_separated(file), path, columns), extra_fields(columns, is_json=False))
 
 
 def sbu(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
     """SBU: `sbu-captions-all.json` (image_urls, captions), or `..._urls.txt` with `..._captions.txt` beside it."""
     if path.lower().rsplit("/", 1)[-1].split(".")[1:2] == ["json"]:
-        yield from batches(_sbu_json(path))
+        yield from batches(_sbu_json(path, columns.encoding))
     else:
-        yield from batches(_sbu_texts(path))
+        yield from batches(_sbu_texts(path, columns.encoding))
 
 
 def redcaps(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     """RedCaps: one JSON a subreddit and year, {"annotations": [{image_id, url, caption, ...}]}."""
     subreddit = path.rsplit("/", 1)[-1].rsplit("_", 1)[0]
     named = replace(columns, url_col="url", caption_col="caption")
-    with open_text(path) as file:
+    with open_text(path, columns.encoding) as file:
         items = SeenNames(path, named, named.names).watch(json_items(file, "annotations", path))
         rows = (_redcaps_row(value, number, subreddit, named, pictures) for number, value in enumerate(items, 1))
         yield from batches(rows, extra_fields(columns, is_json=True))
@@ -91,13 +101,38 @@ def redcaps(path: str, columns: ListColumns, pictures: PictureFolder | None) -> 
 
 def _headerless(path: str, columns: ListColumns, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     named = replace(columns, url_col="url", caption_col="caption")
-    with open_text(path) as file:
-        rows = named_rows(tab_separated(file), path, named, names)
+    with open_text(path, columns.encoding) as file:
+        rows = named_rows(_as_published(tab_separated(file), path, columns, names), path, named, names)
         yield from batches(rows, extra_fields(columns, is_json=False))
 
 
+def _as_published(
+    records: Iterator[list[str]], path: str, columns: ListColumns, names: Sequence[str]
+) -> Iterator[list[str]]:
+    """The records, if they are not those of another list."""
+    link = names.index("url")
+
+    def fits(fields: list[str]) -> bool | None:
+        if fields == [""]:
+            return None
+        has_link = [bool(_LINK.search(field)) for field in fields]
+        return len(fields) == len(names) and (has_link[link] or not any(has_link))
+
+    def wrong(count: int) -> str:
+        return f"{path}: {none_of(count, ' and '.join(names))} with a tab between, so it is {_not_of(columns)}"
+
+    first = next(records, [""])
+    if len(first) == len(names) and {field.strip().lower() for field in first} <= _HEADER:
+        raise ValueError(f"{path}: begins with a line of column names, so it is {_not_of(columns)}")
+    return expected(itertools.chain([first], records), fits, wrong)
+
+
+def _not_of(columns: ListColumns) -> str:
+    return f"not {columns.dataset}'s; give its own --dataset, or none and name its columns"
+
+
 def _parquet(path: str, columns: ListColumns, urls: Sequence[str], captions: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    with fsspec.open(path, "rb") as file:
+    with open_file(path) as file:
         names = open_parquet(file, path).schema_arrow.names
     url = next((name for name in urls if name in names), urls[0])
     caption = next((name for name in captions if name in names), captions[0])
@@ -139,8 +174,8 @@ def _wit_rows(records: Iterator[list[str]], path: str, columns: ListColumns) -> 
         yield Row(value["image_url"], captions, [value[name] for name in columns.save_additional_columns])
 
 
-def _sbu_json(path: str) -> Iterator[Row]:
-    with open_text(path) as urls, open_text(path) as captions:
+def _sbu_json(path: str, encoding: str | None) -> Iterator[Row]:
+    with open_text(path, encoding) as urls, open_text(path, encoding) as captions:
         both = zip(json_items(urls, "image_urls", path), json_items(captions, "captions", path), strict=True)
         try:
             for number, (url, caption) in enumerate(both, 1):
@@ -156,12 +191,12 @@ def _sbu_row(url: Any, caption: Any, number: int) -> Row:
         return Row(None, [], problem=f"pair {number}: {error}")
 
 
-def _sbu_texts(path: str) -> Iterator[Row]:
+def _sbu_texts(path: str, encoding: str | None) -> Iterator[Row]:
     name = path.rsplit("/", 1)[-1]
     beside = path[: -len(name)] + name.replace("_urls", "_captions")
     if "_urls" not in name:
         raise ValueError(f"{path}: expected sbu-captions-all.json or a file named ..._urls.txt")
-    with open_text(path) as urls, open_text(beside) as captions:
+    with open_text(path, encoding) as urls, open_text(beside, encoding) as captions:
         both = zip(lines(urls), lines(captions), strict=True)
         try:
             for url, caption in both:

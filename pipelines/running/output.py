@@ -99,7 +99,7 @@ def decide(folder: Folder, recipe: Recipe, mode: IncrementalMode) -> Decision:
     if mode == "extend" or _goes_on_extending(previous, recipe):
         return _extend(folder, previous, recipe)
     _check_same_inputs(folder, previous.recipe, recipe)
-    if changed := _changed(previous.recipe["options"], recipe.all_options):
+    if changed := _changed(previous.recipe["options"], _options_beside(previous.recipe, recipe)):
         notice = f"{folder}: was made with another {changed}; its shards are made anew"
         return Decision(notice=notice, replaces=is_finished)
     if previous.manifest and _all_there(folder, previous.manifest, recipe.files):
@@ -206,7 +206,7 @@ def _extend(folder: Folder, previous: PreviousRun, recipe: Recipe) -> Decision:
         )
     if all(source in before["inputs"] for source in recipe.inputs):
         return Decision(finished=before)
-    if changed := _changed(before["options"], recipe.all_options):
+    if changed := _changed(before["options"], _options_beside(before, recipe)):
         raise ValueError(f"{folder}: was made with another {changed}; a dataset is extended with the options it has")
     notice = ""
     if previous.unfinished and previous.unfinished["inputs"] != list(recipe.inputs):
@@ -227,6 +227,11 @@ def _drop_another_extension(folder: Folder, before: Mapping[str, Any], begun: Ma
     folder.remove_tree(FAILED)
 
 
+def _options_beside(old: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """A recipe's options, with those that only an earlier one has as None: some are left out at their default."""
+    return {**dict.fromkeys(old["options"].keys() - recipe.all_options.keys()), **recipe.all_options}
+
+
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Names of the options that differ, with their old values."""
     return ", ".join(f"{name} ({old.get(name)})" for name, value in new.items() if old.get(name) != value)
@@ -238,8 +243,8 @@ def _check_same_inputs(folder: Folder, old: Mapping[str, Any], recipe: Recipe) -
             f"{folder}: was made from {_spell(old)}, now {_spell(recipe.to_json())} is given; use --incremental_mode "
             "extend to add it, overwrite to start anew, or another --output_folder"
         )
-    for name, value in recipe.cut.items():
-        if old["options"].get(name) != value:
+    for name, value in _options_beside(old, recipe).items():
+        if name not in recipe.options and old["options"].get(name) != value:
             raise ValueError(
                 f"{folder}: was made with {name} {old['options'].get(name)}, now it is {value}, which would give "
                 "rows other keys; use --incremental_mode overwrite to start anew, or another --output_folder"

@@ -31,7 +31,7 @@ def served_list(options: IngestOptions) -> Iterator[IngestOptions]:
     with _web_folder(options) as folder, sample_web.serve(web := sample_web.build(folder)) as hosts:
         yield replace(
             options,
-            source=ListOptions(url_list=str(web.links)),
+            source=ListOptions(url_list=(str(web.links),)),
             output_folder=output_folder,
             number_sample_per_shard=options.number_sample_per_shard or _ROWS_PER_SHARD,
             fetching=replace(options.fetching, connect_to=(*options.fetching.connect_to, *hosts)),

@@ -113,7 +113,7 @@ def test_bad_lines_are_rows_with_a_problem(tmp_path: Path, name: str, content: s
         ("l.json", "3", "has no array of objects"),
         ("l.json", "[" * 200_000, "l.json: values lie more than 100 deep in one another"),
         ("l.csv", "url,caption,url\nu,c,v\n", "has the column 'url' 2 times"),
-        ("l.csv.gz", "url,caption\nu,c\n", "l.csv.gz: its compressed data are damaged"),
+        ("l.csv.gz", "\0\0url,caption\nu,c\n", "l.csv.gz: its compressed data are damaged"),
         ("l.parquet", "PAR1 nonsense", "l.parquet: not a Parquet file"),
         ("list", "url\n", "its name does not tell how it is written; give --input_format"),
     ],

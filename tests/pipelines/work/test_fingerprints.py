@@ -39,7 +39,7 @@ LISTED = "url,caption,link,text,n\nhttp://a/1,a red boat,http://b/1,a blue boat,
 OTHERS: dict[str, list[Any]] = {
     "url_list": [], "image_folder": [], "input_folder": [], "lists": [], "reference": [], "decisions": [], "threshold": [],
     "dataset": [], "url_col": ["link"], "caption_col": ["text"], "save_additional_columns": [("n",)],
-    "input_format": ["csv"], "output_folder": ["elsewhere"], "language": ["de", "any"], "language_ratio": [0.7],
+    "input_format": ["csv"], "encoding": ["cp1252"], "output_folder": ["elsewhere"], "language": ["de", "any"], "language_ratio": [0.7],
     "max_image_area": [1e4], "max_aspect_ratio": [5.0], "min_words": [9], "min_characters": [9], "min_image_size": [9],
     "drop_boilerplate": [False], "timeout": [77.0], "allow_private_hosts": [("10.0.0.0/8",)], "user_agent_token": ["me"],
     "disallowed_header_directives": [("noai",), ()], "proxy": ["http://127.0.0.1:9"], "connect_to": [("a:1:127.0.0.1:2",)],
