@@ -35,6 +35,13 @@ def options_json(options: Any) -> dict[str, Any]:
     return values
 
 
+def left_out(options: Any) -> list[str]:
+    """Names of the options that `options_json` leaves out as they have their defaults."""
+    return [
+        f.name for f in fields(options) if f.metadata.get("unless_default") and getattr(options, f.name) == f.default
+    ]
+
+
 def words_of(flag: str, values: tuple[str, ...]) -> tuple[str, ...]:
     """A flag's words, also where they came as one list, as img2dataset's users type them: '["NSFW","similarity"]'.
 

@@ -22,6 +22,8 @@ ENDINGS = frozenset(
     ]
 )
 """How the names of pictures end, in lower case; the files' own may be in capitals."""
+FAMILIAR = ".avif, .bmp, .gif, .heic, .jpg, .png, .tif, .webp or the like"
+"""Some of them, for messages."""
 HEAD = 256
 """Bytes that tell what a file without an ending is."""
 

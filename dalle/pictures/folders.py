@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dalle.pictures.apart import decode_apart
 from dalle.pictures.faults import UndecodableImage
-from dalle.pictures.file_names import ENDINGS, files_in, head_of, is_picture, passed_over
+from dalle.pictures.file_names import FAMILIAR, files_in, head_of, is_picture, passed_over
 from dalle.pictures.pixels import Pixels
 
 
@@ -41,8 +41,8 @@ def picture_names(folder: Path) -> list[str]:
         ) from None
     if not names:
         raise ValueError(
-            f"{folder}: has no pictures, expected files that end in {', '.join(f'.{e}' for e in sorted(ENDINGS))}; "
-            "give a folder that has some, or leave it out"
+            f"{folder}: has no pictures, expected files that end in {FAMILIAR}; give a folder that has some, or "
+            "leave it out"
         )
     if others:
         _say(f"{folder}: {passed_over(others)}")

@@ -15,7 +15,7 @@ import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
-from dalle.pictures.file_names import ENDINGS, HEAD, ending_of, head_of, is_picture, passed_over, stem_of
+from dalle.pictures.file_names import FAMILIAR, HEAD, ending_of, head_of, is_picture, passed_over, stem_of
 from pipelines.lists.columns import ListColumns
 from pipelines.lists.expected import expected, none_of
 from pipelines.lists.files import files_below
@@ -54,7 +54,7 @@ def read_folder(url: str, columns: ListColumns | None = None) -> Iterator[pa.Rec
         return
     if not pictures:
         raise ValueError(
-            f"{url}: no pictures ({', '.join(sorted(ENDINGS))}) and no {CAPTIONS}, metadata.jsonl, metadata.csv or "
+            f"{url}: no pictures ({FAMILIAR}) and no {CAPTIONS}, metadata.jsonl, metadata.csv or "
             "metadata.parquet in this folder"
         )
     _check_names_nothing(columns, url)

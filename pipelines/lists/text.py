@@ -64,7 +64,7 @@ def known_encoding(name: str | None) -> str | None:
         return None
     try:
         known = codecs.lookup(name).name
-        b"".decode(known)  # some turn bytes into bytes
+        io.TextIOWrapper(io.BytesIO(), encoding=known)  # refuses codecs that turn bytes into bytes
         codecs.getincrementaldecoder(known)("replace").decode(b"\xff", True)
     except (LookupError, TypeError, ValueError):
         near = difflib.get_close_matches(name.lower().replace("-", "_"), sorted(_encodings()), 1, 0)

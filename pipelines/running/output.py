@@ -228,8 +228,8 @@ def _drop_another_extension(folder: Folder, before: Mapping[str, Any], begun: Ma
 
 
 def _options_beside(old: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """A recipe's options, with those that only an earlier one has as None: some are left out at their default."""
-    return {**dict.fromkeys(old["options"].keys() - recipe.all_options.keys()), **recipe.all_options}
+    """A recipe's options; None for those that it leaves out and an earlier one does not."""
+    return {**{name: None for name in recipe.left_out if name in old["options"]}, **recipe.all_options}
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -243,8 +243,8 @@ def _check_same_inputs(folder: Folder, old: Mapping[str, Any], recipe: Recipe) -
             f"{folder}: was made from {_spell(old)}, now {_spell(recipe.to_json())} is given; use --incremental_mode "
             "extend to add it, overwrite to start anew, or another --output_folder"
         )
-    for name, value in _options_beside(old, recipe).items():
-        if name not in recipe.options and old["options"].get(name) != value:
+    for name, value in _options_beside(old, replace(recipe, options={})).items():
+        if old["options"].get(name) != value:
             raise ValueError(
                 f"{folder}: was made with {name} {old['options'].get(name)}, now it is {value}, which would give "
                 "rows other keys; use --incremental_mode overwrite to start anew, or another --output_folder"

@@ -28,6 +28,8 @@ class Recipe:
     """Of the dataset it is made from, and that dataset."""
     rooms: Sequence[str] = ()
     """Sub-folders that the job fills beside its shards; they go with the shards when it starts anew."""
+    left_out: Sequence[str] = ()
+    """Options that have their defaults, of which nothing says so."""
     files: Sequence[str] = ()
     """Files that the job leaves beside its shards; without one of them the dataset is not whole."""
 

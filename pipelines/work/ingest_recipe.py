@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from pipelines.work.ingest_options import IngestOptions
 from pipelines.work.journey import Journey
 from schemas.folder import Folder
 from schemas.manifest import versions
-from schemas.options import options_json
+from schemas.options import left_out, options_json
 from schemas.pairs import ledger_schema
 
 _MAKE_THE_BYTES = ("numpy", "opencv-python-headless", "pillow", "pillow-heif", "py3langid", "pyarrow", "simplejpeg")
@@ -36,7 +37,8 @@ def open_list(options: IngestOptions) -> Source:
 def recipe_of_list(options: IngestOptions, source: Source) -> Recipe:
     """What decides the bytes of the dataset of a list."""
     cut = {"number_sample_per_shard": options.rows_per_shard, "oom_shard_count": options.oom_shard_count}
-    return recipe_of(options, source.inputs(), {**options_json(options.source), **cut})
+    recipe = recipe_of(options, source.inputs(), {**options_json(options.source), **cut})
+    return replace(recipe, left_out=left_out(options.source))
 
 
 def recipe_of(options: IngestOptions, inputs: Sequence[Mapping[str, Any]], cut: Mapping[str, Any]) -> Recipe:

@@ -1,0 +1,651 @@
+"""Lists and folders as they are found at home: each is read as what it is, or refused in one sentence; nothing is lost.
+
+A table of classes and formats. A cell writes its input and says what is right: the rows, or what the sentence has.
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import tarfile
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dalle.pictures.folders import picture_names
+from pipelines.copies.references import ReferenceArgument, find_references
+from pipelines.lists import ListOptions, open_source
+from pipelines.stages.open_local import open_local
+from pipelines.work.ingest_options import IngestOptions
+from pipelines.work.ingest_recipe import open_list, recipe_of_list
+from schemas.options import options_json
+
+PAIRS = [("http://a.test/1.jpg", ["ein Boot, 犬"]), ("http://a.test/2.jpg", ["café"])]
+ONLY_LATIN = [("http://a.test/1.jpg", ["ein Boot"]), ("http://a.test/2.jpg", ["café à 5 £"])]
+TEXTS = ("csv", "tsv", "json", "jsonl", "txt")
+Rows = list[tuple[str | None, list[str]]]
+
+
+def written(extension: str, pairs: Sequence[tuple[str, Sequence[str]]] = PAIRS) -> str:
+    """A list of pairs in a format of text."""
+    objects = [{"url": url, "caption": captions[0]} for url, captions in pairs]
+    if extension in ("csv", "tsv"):
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter="," if extension == "csv" else "\t", lineterminator="\n")
+        writer.writerows([("url", "caption"), *((url, captions[0]) for url, captions in pairs)])
+        return out.getvalue()
+    return {
+        "json": json.dumps(objects, ensure_ascii=False),
+        "jsonl": "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in objects),
+        "txt": "".join(f"{url}\n" for url, _ in pairs),
+    }[extension]
+
+
+def right(extension: str, pairs: Sequence[tuple[str, Sequence[str]]] = PAIRS) -> Rows:
+    """What is read of it; a txt has links alone."""
+    return [(url, [] if extension == "txt" else list(captions)) for url, captions in pairs]
+
+
+def lz4(data: bytes) -> bytes:
+    out = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(out, "lz4") as file:
+        file.write(data)
+    return bytes(out.getvalue().to_pybytes())
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.Codec("zstd").compress(data, asbytes=True))
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd, "lz4": lz4,
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+}  # fmt: skip
+
+
+def zipped(files: Sequence[tuple[str, bytes]]) -> bytes:
+    out = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files:
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def tarred(files: Sequence[tuple[str, bytes]]) -> bytes:
+    """With extended headers, as a Mac writes them."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, data in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            member.pax_headers = {"LIBARCHIVE.xattr.com.apple.quarantine": "x"}
+            archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+CONTAINERS: dict[str, Callable[[Sequence[tuple[str, bytes]]], bytes]] = {
+    "zip": zipped, "tar": tarred,
+    **{f"tar.{end}": (lambda files, pack=PACKERS[end]: pack(tarred(files))) for end in ("gz", "bz2", "xz", "zst", "lz4")},
+}  # fmt: skip
+
+
+def put(folder: Path, **files: bytes | str) -> Path:
+    return put_all(folder, files)
+
+
+def put_all(folder: Path, files: dict[str, bytes | str]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def read(*paths: Path, **options: Any) -> tuple[Rows, list[str], list[str]]:
+    """Links and captions of rows, what is wrong with others, and remarks."""
+    source = open_source(ListOptions(url_list=tuple(map(str, paths)), **options))
+    rows = [row for batch in source.rows() for row in batch.to_pylist()]
+    assert all(isinstance(each["sha256"], str) for each in source.inputs())
+    assert all(isinstance(caption, str) for row in rows for caption in row["captions"])
+    good = [(row["url"], row["captions"]) for row in rows if row["problem"] is None]
+    return good, [row["problem"] for row in rows if row["problem"]], source.remarks()
+
+
+def refused(*paths: Path, **options: Any) -> str:
+    """The sentence."""
+    with pytest.raises(ValueError) as told:
+        read(*paths, **options)
+    sentence = str(told.value)
+    assert "\n" not in sentence
+    assert len(sentence) < 1_000
+    return sentence
+
+
+# ---- compression and containers
+
+
+@pytest.mark.parametrize("named", ["as it is", "as text", "as another"])
+@pytest.mark.parametrize("packer", sorted(PACKERS))
+@pytest.mark.parametrize("extension", ["csv", "jsonl", "txt"])
+def test_compression_is_told_by_the_bytes(tmp_path: Path, extension: str, packer: str, named: str) -> None:
+    """Whatever the name says of it."""
+    ending = {"as it is": f".{packer}", "as text": "", "as another": ".gz" if packer != "gz" else ".zst"}[named]
+    path = tmp_path / f"l.{extension}{ending}"
+    path.write_bytes(PACKERS[packer](written(extension).encode()))
+    assert (right(extension), [], []) == read(path)
+
+
+@pytest.mark.parametrize("ending", sorted(PACKERS))
+@pytest.mark.parametrize("extension", TEXTS)
+def test_plain_text_by_the_name_of_something_packed(tmp_path: Path, extension: str, ending: str) -> None:
+    """As browsers leave it that unpack and keep the name."""
+    path = tmp_path / f"l.{extension}.{ending}"
+    path.write_text(written(extension))
+    assert (right(extension), [], []) == read(path)
+
+
+@pytest.mark.parametrize("packer", sorted(PACKERS))
+@pytest.mark.parametrize("damage", ["cut", "joined", "joined and cut", "garbage", "a bit", "empty inside", "twice"])
+def test_whole_or_a_sentence(tmp_path: Path, packer: str, damage: str) -> None:
+    """Joined streams are one file; what is cut off, damaged or followed by something else is never a shorter list."""
+    pack = PACKERS[packer]
+    lines = "".join(f"{url}\n" for url, _ in PAIRS for _ in range(200)).encode()
+    packed = pack(lines)
+    flipped = bytearray(packed)
+    flipped[len(packed) // 2] ^= 0x20
+    data = {
+        "cut": packed[:-5], "joined": packed + packed, "joined and cut": packed + packed[:-5], "twice": gzip.compress(packed),
+        "garbage": packed + b"what is not of it", "a bit": bytes(flipped), "empty inside": pack(b""),
+    }[damage]  # fmt: skip
+    path = tmp_path / f"l.txt.{packer}"
+    path.write_bytes(data)
+    if damage == "joined":
+        assert 800 == len(read(path)[0])
+    elif damage == "empty inside":
+        assert ([], [], [f"{path}: has no rows"]) == read(path)
+    elif damage == "twice":
+        assert "what its gzip holds is compressed by" in refused(path)
+    elif damage == "a bit" and packer in ("zst", "lz4", "lzma"):  # which need not have a sum of what they hold
+        try:
+            assert read(path)
+        except ValueError as error:
+            assert str(path) in str(error)
+    else:
+        assert f"{path}: its compressed data are damaged or cut off" in refused(path)
+
+
+@pytest.mark.parametrize("container", sorted(CONTAINERS))
+@pytest.mark.parametrize("extension", [*TEXTS, "csv.gz"])
+def test_every_list_of_an_archive(tmp_path: Path, container: str, extension: str) -> None:
+    """In its order, each by its own name; others are said. Two archives and a file may be given in one."""
+    format_ = extension.partition(".")[0]
+    pack = gzip.compress if extension.endswith("gz") else bytes
+    one, two = (pack(written(format_, PAIRS[n : n + 1]).encode()) for n in (0, 1))
+    path = tmp_path / f"lists.{container}"
+    files = [
+        (f"z.{extension}", one),
+        ("readme.md", b"x"),
+        (f"a/b.{extension}", two),
+        ("__MACOSX/._z.csv", b"\0\5\x16\7"),
+    ]
+    path.write_bytes(CONTAINERS[container](files))
+    rows, problems, remarks = read(path)
+    assert (right(format_), []) == (rows, problems)
+    assert [f"{path}: 2 files passed over, which are no lists: .md (1), a Mac's own (1)"] == remarks
+    alone = put_all(tmp_path, {f"alone.{extension}": one}) / f"alone.{extension}"
+    assert right(format_, [PAIRS[0], *PAIRS]) == read(alone, path)[0]
+
+
+@pytest.mark.parametrize("container", sorted(CONTAINERS))
+@pytest.mark.parametrize("damage", ["cut", "joined", "no lists", "pictures", "empty", "of another kind", "twice"])
+def test_an_archive_is_whole_or_a_sentence(tmp_path: Path, container: str, damage: str) -> None:
+    """Never only its first member."""
+    files = [(f"{n}.csv", written("csv").encode() * 50) for n in range(3)]
+    pack, path = CONTAINERS[container], tmp_path / f"lists.{container}"
+    whole = pack(files)
+    data = {
+        "cut": whole[: len(whole) // 2], "joined": whole + pack([("9.csv", files[0][1])]), "empty": b"",
+        "no lists": pack([("a.md", b"x")]), "pictures": pack([("a.jpg", b"x"), ("a.txt", b"x")]),
+        "of another kind": b"PAR1 and more of it", "twice": pack([files[0], files[0]]),
+    }[damage]  # fmt: skip
+    path.write_bytes(data)
+    sentence = refused(path)
+    assert sentence.startswith(f"{path}: ")
+    expected = {
+        "no lists": "no file in this archive ends with",
+        "pictures": "--dataset webdataset",
+        "twice": "more than once",
+    }
+    assert expected.get(damage, "") in sentence
+
+
+@pytest.mark.parametrize("name", ["p.parquet.gz", "p.parquet", "p.csv", "p.zip", "p.tar", "p.tar.xz"])
+def test_parquet_that_is_packed(tmp_path: Path, name: str) -> None:
+    """As a whole it is a sentence; in a zip or a tar it is read, in a compressed tar it cannot be."""
+    out = io.BytesIO()
+    noise = [np.random.default_rng(n).bytes(40).hex() for n in range(4_000)]
+    pq.write_table(pa.table({"url": [f"http://a.test/{n}" for n in range(4_000)], "caption": noise}), out)
+    data = {"p.zip": zipped, "p.tar": tarred, "p.tar.xz": CONTAINERS["tar.xz"]}.get(name)
+    path = tmp_path / name
+    path.write_bytes(data([("a.parquet", out.getvalue())]) if data else gzip.compress(out.getvalue()))
+    if name in ("p.zip", "p.tar"):
+        assert 4_000 == len(read(path)[0])
+    else:
+        what = (
+            "read forward only"
+            if data
+            else "what its gzip holds is a Parquet file"
+            if "csv" in name
+            else "by gzip; unpack"
+        )
+        assert what in refused(path)
+
+
+# ---- encodings
+
+
+UNICODE = {"utf-8-sig": "", "utf-16": "", "utf-16-be": "\ufeff", "utf-32": "", "utf-8": ""}
+
+
+@pytest.mark.parametrize("encoding", sorted(UNICODE))
+@pytest.mark.parametrize("extension", TEXTS)
+def test_unicode_with_a_mark(tmp_path: Path, extension: str, encoding: str) -> None:
+    """Needs no flag, and one that is given does no harm where the mark says otherwise."""
+    path = tmp_path / f"l.{extension}"
+    path.write_bytes((UNICODE[encoding] + written(extension)).encode(encoding))
+    assert (right(extension), [], []) == read(path)
+    if encoding != "utf-8":
+        assert (right(extension), [], []) == read(path, encoding="cp1252")
+
+
+OTHERS = {
+    "cp1252": "latin",
+    "latin-1": "latin",
+    "iso-8859-15": "latin",
+    "shift_jis": "",
+    "gb18030": "",
+    "utf-16-le": "",
+}
+
+
+@pytest.mark.parametrize("encoding", sorted(OTHERS))
+@pytest.mark.parametrize("extension", TEXTS)
+def test_another_encoding_is_named(tmp_path: Path, extension: str, encoding: str) -> None:
+    """Without its name it is said how many captions are no UTF-8, or that it is UTF-16."""
+    pairs = ONLY_LATIN if OTHERS[encoding] else PAIRS
+    if encoding == "shift_jis":
+        pairs = [PAIRS[0], (PAIRS[1][0], ["カフェ"])]
+    path = tmp_path / f"l.{extension}"
+    path.write_bytes(written(extension, pairs).encode(encoding))
+    assert (right(extension, pairs), [], []) == read(path, encoding=encoding.upper())
+    if encoding.startswith("utf-16"):
+        assert "is UTF-16 without a byte order mark" in refused(path)
+    elif extension in ("csv", "tsv") or (extension != "txt" and OTHERS[encoding]):
+        assert "of its captions are no UTF-8" in read(path)[2][0]
+
+
+SIDES = ("beside", "captions.jsonl", "metadata.jsonl", "metadata.csv", "tar txt", "tar json", "coco", "cub", "flickr8k")
+
+
+def side_file(folder: Path, layout: str, encoding: str) -> tuple[Path, dict[str, Any]]:
+    """A picture and its caption in a text of some encoding."""
+    (folder / "in").mkdir()
+    files: dict[str, str] = {
+        "beside": "café\n",
+        "captions.jsonl": json.dumps({"file": "1.jpg", "captions": ["café"]}, ensure_ascii=False),
+        "metadata.jsonl": json.dumps({"file_name": "1.jpg", "text": "café"}, ensure_ascii=False),
+        "metadata.csv": "file_name,text\n1.jpg,café\n",
+        "tar txt": "café",
+        "tar json": json.dumps({"caption": "café"}, ensure_ascii=False),
+        "coco": json.dumps(
+            {"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [{"image_id": 1, "caption": "café"}]},
+            ensure_ascii=False,
+        ),
+        "cub": "café\n",
+        "flickr8k": "1.jpg,café\n",
+    }
+    data = files[layout].encode(encoding)
+    (folder / "in/1.jpg").write_bytes(b"x")
+    if layout.startswith("tar"):
+        (folder / "0.tar").write_bytes(tarred([("1.jpg", b"x"), (f"1.{layout[4:]}", data)]))
+        return folder / "0.tar", {"dataset": "webdataset"}
+    if layout in ("coco", "cub", "flickr8k"):
+        names = {"coco": "captions.json", "cub": "texts/1.txt", "flickr8k": "captions.txt"}
+        put_all(folder, {names[layout]: data})
+        at = folder / names[layout]
+        return at.parent if layout == "cub" else at, {"dataset": layout, "image_folder": str(folder / "in")}
+    put_all(folder / "in", {"1.txt" if layout == "beside" else layout: data})
+    return folder / "in", {"dataset": "folder"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("layout", SIDES)
+def test_texts_beside_pictures(tmp_path: Path, layout: str, encoding: str) -> None:
+    """Are read as lists are."""
+    path, options = side_file(tmp_path, layout, encoding)
+    given = {"encoding": "cp1252"} if encoding == "cp1252" else {}
+    rows, problems, remarks = read(path, **options, **given)
+    assert [["café"]] == [captions for _, captions in rows]
+    assert ([], []) == (problems, remarks)
+    if given:
+        assert ["1 of its captions are no UTF-8"] == [
+            r.partition(": ")[2].partition(",")[0] for r in read(path, **options)[2]
+        ]
+
+
+@pytest.mark.parametrize("name", ["latn1", "hex", "rot13", "idna", "undefined", "", "utf_99"])
+def test_an_encoding_that_is_none(name: str) -> None:
+    """Is refused with the nearest."""
+    with pytest.raises(ValueError, match="is no encoding of text that is known; the nearest is"):
+        ListOptions(encoding=name)
+
+
+def test_an_encoding_counts_where_it_is_given(tmp_path: Path) -> None:
+    """It decides bytes; where it is not given, or is UTF-8, what a dataset is made from is what it was."""
+    path = put(tmp_path, **{"l.csv": written("csv")}) / "l.csv"
+    options = replace(IngestOptions(), source=ListOptions(url_list=(str(path),)))
+    before = recipe_of_list(options, open_list(options)).identity
+    assert "encoding" not in options_json(options.source)
+    for encoding, same in (("utf-8", True), ("UTF8", True), ("cp1252", False), ("latin-1", False)):
+        other = replace(options, source=ListOptions(url_list=(str(path),), encoding=encoding))
+        assert same == (before == recipe_of_list(other, open_list(other)).identity)
+    pq.write_table(pa.table({"url": ["u"], "caption": ["c"]}), tmp_path / "l.parquet")
+    assert "--encoding cp1252: the list is Parquet" in refused(tmp_path / "l.parquet", encoding="cp1252")
+    assert 3 == len(read(path, tmp_path / "l.parquet", encoding="cp1252")[0])
+
+
+# ---- types
+
+
+VALUES: list[tuple[Any, list[str] | None]] = [
+    ("a boat", ["a boat"]), (["a", "b"], ["a", "b"]), (["a", None], ["a"]), (None, []), (3, ["3"]), (2.5, ["2.5"]),
+    ([], []), (True, None), ({"en": "a"}, None), ([["a"]], None), ([{"a": 1}], None),
+]  # fmt: skip
+
+
+def metadata_jsonl(folder: Path, value: Any) -> tuple[Path, dict[str, Any]]:
+    return put(folder, **{"metadata.jsonl": json.dumps({"file_name": "1.jpg", "caption": value}), "1.jpg": b"x"}), {
+        "dataset": "folder"
+    }
+
+
+def metadata_below(folder: Path, value: Any) -> tuple[Path, dict[str, Any]]:
+    line = json.dumps({"file_name": "s/1.jpg", "prompt": value, "text": "not this"})
+    return put_all(folder, {"train/metadata.jsonl": line, "train/s/1.jpg": b"x"}), {
+        "dataset": "folder",
+        "caption_col": "prompt",
+    }
+
+
+def tar_json(folder: Path, value: Any) -> tuple[Path, dict[str, Any]]:
+    about = json.dumps({"prompt": value}).encode()
+    put(folder, **{"0.tar": tarred([("1.jpg", b"x"), ("1.txt", b"not this"), ("1.json", about)])})
+    return folder / "0.tar", {"dataset": "webdataset", "caption_col": "prompt"}
+
+
+@pytest.mark.parametrize("layout", [metadata_jsonl, metadata_below, tar_json])
+@pytest.mark.parametrize(("value", "captions"), VALUES)
+def test_a_caption_is_text_or_some(
+    tmp_path: Path, layout: Callable[[Path, Any], Any], value: Any, captions: list[str] | None
+) -> None:
+    """Else its row is bad, with the reason; the column is the one that was named."""
+    path, options = layout(tmp_path, value)
+    rows, problems, _ = read(path, **options)
+    assert ([] if captions is None else [captions]) == [found for _, found in rows]
+    assert (captions is None) == bool(problems)
+    assert all("expected text" in problem for problem in problems)
+
+
+ARROW: list[tuple[pa.Array, Any]] = [
+    (pa.array(["a", None]), [["a"], []]),
+    (pa.array(["a", "a"]).dictionary_encode(), [["a"], ["a"]]),
+    (pa.array([b"a", b"\xff"]), [["a"], ["\ufffd"]]),
+    (pa.array(["a", "b"], pa.large_string()), [["a"], ["b"]]),
+    (pa.array([["a", None], ["b", "c"]]), [["a"], ["b", "c"]]),
+    (pa.array([["a"], ["b", "c"]], pa.large_list(pa.string())), [["a"], ["b", "c"]]),
+    (pa.array([["a", "b"], ["c", None]], pa.list_(pa.string(), 2)), [["a", "b"], ["c"]]),
+    (pa.nulls(2), [[], []]),
+    (pa.array([1.5, float("nan")]), [["1.5"], []]),
+    (pa.array([{"a": 1}, None]), "struct"),
+    (pa.array([[("a", "b")], []], pa.map_(pa.string(), pa.string())), "map"),
+    (pa.array([[["a"]], []]), "list<"),
+    (pa.array([True, False]), "bool"),
+    (pa.array([1, 2], pa.date32()), "date32"),
+]
+
+
+@pytest.mark.parametrize("where", ["list", "imagefolder"])
+@pytest.mark.parametrize(("column", "captions"), ARROW, ids=lambda each: str(getattr(each, "type", ""))[:20])
+def test_columns_of_parquet(tmp_path: Path, where: str, column: pa.Array, captions: Any) -> None:
+    """Text and lists of text are captions, any other type is a sentence with the column and the type."""
+    name, url = ("l", "url") if where == "list" else ("metadata", "file_name")
+    pq.write_table(pa.table({url: ["1.jpg", "2.jpg"], "caption": column}), tmp_path / f"{name}.parquet")
+    options = {} if where == "list" else {"dataset": "folder"}
+    path = tmp_path / "l.parquet" if where == "list" else tmp_path
+    if isinstance(captions, str):
+        assert f"the column 'caption' is {captions}" in refused(path, **options)
+    else:
+        assert (captions, []) == ([found for _, found in read(path, **options)[0]], read(path, **options)[1])
+
+
+COCO = {"images": [{"id": 1, "file_name": "1.jpg", "coco_url": "http://a.test/1"}],
+        "annotations": [{"image_id": 1, "caption": "a"}]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("images", "annotations", "problem"),
+    [
+        ([{"id": 2, "coco_url": {}}], [], "image 2: its coco_url is an object"),
+        ([{"file_name": "x"}], [], "image number 2: has no 'id'"), ([3], [], "image number 2: is no object"),
+        ([], [{"image_id": 1}], "annotation 2: has no 'caption'"), ([], [None], "annotation 2: is no object"),
+        ([], [{"image_id": 9, "caption": "b"}], "captions of image 9, which is not among the images"),
+    ],
+)  # fmt: skip
+def test_one_bad_value_of_coco_loses_its_row(tmp_path: Path, images: list, annotations: list, problem: str) -> None:
+    """And no other."""
+    value = {"images": COCO["images"] + images, "annotations": COCO["annotations"] + annotations}
+    path = put(tmp_path, **{"c.json": json.dumps(value)}) / "c.json"
+    rows, problems, _ = read(path, dataset="coco")
+    assert [("http://a.test/1", ["a"])] == rows
+    assert problem in problems[0]
+
+
+# ---- lists in another format than they are said to be
+
+
+@pytest.mark.parametrize("dataset", ["cc3m", "cc12m", "yfcc100m", "wit", "sbu", "redcaps", "coco", "laion", "webdataset",
+                                     "flickr8k", "flickr30k", "img2dataset"])  # fmt: skip
+@pytest.mark.parametrize("extension", ["csv", "jsonl"])
+def test_a_list_that_is_not_the_presets(tmp_path: Path, dataset: str, extension: str) -> None:
+    """Is one sentence, not a dataset without rows."""
+    endings = {"laion": "parquet", "img2dataset": "parquet", "webdataset": "tar", "sbu": "json", "redcaps": "json",
+               "coco": "json", "flickr8k": "token.txt", "flickr30k": "json"}  # fmt: skip
+    path = tmp_path / f"l.{endings.get(dataset, 'tsv')}"
+    path.write_text(written(extension))
+    options = {"image_folder": str(tmp_path)} if "flickr" in dataset else {}
+    assert path.name in refused(path, dataset=dataset, **options)
+
+
+@pytest.mark.parametrize("written_as", TEXTS)
+@pytest.mark.parametrize("called", ["csv", "tsv", "json", "jsonl", "parquet"])
+def test_a_list_by_the_name_of_another_format(tmp_path: Path, written_as: str, called: str) -> None:
+    """Is read if that is what it is, else one sentence."""
+    path = tmp_path / f"l.{called}"
+    path.write_text(written(written_as))
+    if written_as == called:
+        assert right(called) == read(path)[0]
+    else:
+        assert path.name in refused(path)
+
+
+# ---- folders and keys
+
+
+JPEG = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+PNG = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+AS_PICTURES = ("a.jpg", "a.JPG", "a.jfif", "a.mpo", "a.apng", "a.hif", "a.HEIF", "a.dib", "a.jpe", "a.Tiff", "a.avif",
+               "photo", "2019.05.12", "a.jpg?w=9", "d/e/photo")  # fmt: skip
+AS_OTHERS = ("._a.jpg", "__MACOSX/._b.jpg", "__MACOSX/b.jpg", ".DS_Store", "a.cr2", "a.psd", "README", "a.mp4", "a.svg")
+
+
+def content_of(name: str) -> bytes:
+    return b"no picture" if name in AS_OTHERS and name != "__MACOSX/b.jpg" else PNG if "apng" in name else JPEG
+
+
+@pytest.mark.parametrize("name", [*AS_PICTURES, *AS_OTHERS])
+def test_which_files_are_pictures(tmp_path: Path, name: str) -> None:
+    """The same for rows, references and trainings; what is passed over is said, with its ending."""
+    put_all(tmp_path, {"z.png": PNG, name: content_of(name)})
+    expected = sorted({"z.png", *([name] if name in AS_PICTURES else [])})
+    rows, problems, remarks = read(tmp_path, dataset="folder")
+    assert (expected, []) == ([url for url, _ in rows], problems)
+    assert expected == sorted(picture_names(tmp_path))
+    references = find_references(ReferenceArgument("k", str(tmp_path)))
+    assert [each.rpartition("/")[2] for each in expected] == sorted(reference.id for reference in references)
+    assert (name in AS_OTHERS) == bool(remarks)
+    assert all("1 file passed over, which is no picture: " in remark for remark in remarks)
+
+
+def test_what_is_passed_over_is_one_line(tmp_path: Path) -> None:
+    """With count and endings."""
+    put_all(tmp_path, {"z.png": PNG, **{f"{n}.cr2": b"" for n in range(8)}, **{f"{n}.PSD": b"" for n in range(4)}})
+    said = "12 files passed over, which are no pictures: .cr2 (8), .psd (4)"
+    assert [f"{tmp_path}: {said}"] == read(tmp_path, dataset="folder")[2]
+
+
+@pytest.mark.parametrize("ending", ["txt", "TXT", "Txt"])
+@pytest.mark.parametrize("picture", ["a.jpg", "a.JPG", "a", "s/a.b.jfif"])
+def test_a_text_beside_a_picture(tmp_path: Path, picture: str, ending: str) -> None:
+    """Its ending may be in capitals, as the picture's."""
+    stem = picture.rpartition(".")[0] or picture
+    put_all(tmp_path, {picture: JPEG, f"{stem}.{ending}": "a boat\n\nof wood\n"})
+    assert ([(picture, ["a boat", "of wood"])], [], []) == read(tmp_path, dataset="folder")
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv", "metadata.parquet"])
+@pytest.mark.parametrize("caption", ["text", "caption", "captions", "prompt"])
+@pytest.mark.parametrize("below", ["", "train/"])
+def test_hugging_faces_imagefolder(tmp_path: Path, name: str, caption: str, below: str) -> None:
+    """Its metadata name the pictures, from where they lie; one that none names is said."""
+    pairs = [("1.jpg", "a boat"), ("s/2.jpg", "a, kite")]
+    (tmp_path / below).mkdir(exist_ok=True)
+    at = tmp_path / below / name
+    if name.endswith("jsonl"):
+        at.write_text("".join(json.dumps({"file_name": n, caption: c, "label": 1}) + "\n" for n, c in pairs))
+    elif name.endswith("csv"):
+        at.write_text(f"label,file_name,{caption}\n" + "".join(f'1,{n},"{c}"\n' for n, c in pairs))
+    else:
+        names, captions = zip(*pairs, strict=True)
+        pq.write_table(pa.table({"file_name": names, caption: captions}), at)
+    put_all(tmp_path, {f"{below}1.jpg": JPEG, f"{below}s/2.jpg": JPEG, f"{below}3.jpg": JPEG})
+    options = {"dataset": "folder", **({"caption_col": "prompt"} if caption == "prompt" else {})}
+    rows, problems, remarks = read(tmp_path, **options)
+    assert ([(below + n, [c]) for n, c in pairs], []) == (rows, problems)
+    assert [f"{tmp_path}: 1 file passed over, which {below}{name} does not name: .jpg (1)"] == remarks
+    assert ["", ""] == [
+        problem.message if problem else ""
+        for _, _, problem in open_local(enumerate(url or "" for url, _ in rows), str(tmp_path), 10_000)
+    ]
+    if caption == "prompt":
+        assert "has no column 'caption'; its columns are" in refused(tmp_path, dataset="folder")
+
+
+@pytest.mark.parametrize("dataset", ["folder", "cc3m", "coco", "img2dataset"])
+@pytest.mark.parametrize("flag", ["caption_col", "url_col"])
+def test_a_column_that_is_named_is_never_ignored(tmp_path: Path, dataset: str, flag: str) -> None:
+    """Of a layout that has none, or knows its own, it is an error."""
+    put_all(tmp_path, {"1.jpg": JPEG, "1.txt": "a"})
+    assert f"--{flag} text" in refused(tmp_path, dataset=dataset, **{flag: "text"})
+
+
+@pytest.mark.parametrize("secret", [b"hunter2hunter2", b"%!PS secret", b"\0\1\2\3secretsecret", b"{secret}"])
+def test_what_a_link_leads_to_is_not_quoted(tmp_path: Path, secret: bytes) -> None:
+    """Where it is no picture."""
+    put_all(tmp_path, {"secret": secret, "in/real.png": PNG, "real.jpg": JPEG})
+    (tmp_path / "in/a.jpg").symlink_to(tmp_path / "secret")
+    (tmp_path / "in/b.jpg").symlink_to(tmp_path / "real.jpg")
+    opened = list(open_local(enumerate(["a.jpg", "b.jpg"]), str(tmp_path / "in"), 10_000))
+    assert (b"", JPEG, None) == (opened[0][1], *opened[1][1:])
+    assert opened[0][2] is not None
+    assert "not-an-image" == opened[0][2].reason
+    assert "secret" not in opened[0][2].message
+    assert "hunter" not in opened[0][2].message
+
+
+@pytest.mark.parametrize("mac", ["._{}", "__MACOSX/._{}", ".DS_Store"])
+def test_what_a_mac_adds_tears_no_pair_apart(tmp_path: Path, mac: str) -> None:
+    """Between a picture and its caption; img2dataset's shards and references as well."""
+    members = []
+    for name, data in (("00000.jpg", JPEG), ("00000.txt", b"a boat"), ("00001.jpg", PNG), ("00001.txt", b"a kite")):
+        members += [(f"./{mac.format(name)}", b"\0\5\x16\7"), (f"./{name}", data)]
+    path = put(tmp_path, **{"00000.tar": tarred(members)}) / "00000.tar"
+    rows, problems, remarks = read(path, dataset="webdataset")
+    assert ([("00000.tar/00000", ["a boat"]), ("00000.tar/00001", ["a kite"])], []) == (rows, problems)
+    assert [f"{path}: 4 files passed over, which are no pictures: a Mac's own (4)"] == remarks
+    table = {"key": ["00000", "00001"], "url": ["http://a/0", "http://a/1"], "caption": ["x", "y"]}
+    pq.write_table(pa.table({**table, "status": ["success"] * 2}), tmp_path / "00000.parquet")
+    assert [("http://a/0", ["x"]), ("http://a/1", ["y"])] == read(tmp_path / "00000.parquet", dataset="img2dataset")[0]
+    references = find_references(ReferenceArgument("k", str(path)))
+    assert [JPEG, PNG] == [reference.read() for reference in references]
+    assert ["a boat", "a kite"] == [reference.caption for reference in references]
+
+
+@pytest.mark.parametrize("damage", ["cut", "joined", "packed"])
+def test_a_tar_of_pictures_is_whole_or_a_sentence(tmp_path: Path, damage: str) -> None:
+    """Python's reader takes a header that is cut off for the end, and what follows the end for nothing."""
+    one, two = (tarred([(f"{n}.jpg", JPEG), (f"{n}.txt", b"a")]) for n in (0, 1))
+    last_header = len(one.rstrip(b"\0")) - len(one.rstrip(b"\0")) % 512 - 512
+    data = {"cut": one[: last_header + 100], "joined": one + two, "packed": gzip.compress(one)}[damage]
+    path = put(tmp_path, **{"0.tar": data}) / "0.tar"
+    assert "0.tar: not a whole tar file" in refused(path, dataset="webdataset")
+
+
+# ---- several lists
+
+
+def test_several_words_are_several_lists(tmp_path: Path) -> None:
+    """In their order; each may be a path, a glob, braces, a folder or an archive."""
+    pairs = [(f"http://a.test/{n}", [str(n)]) for n in range(7)]
+    files = {f"{n}.csv": written("csv", [pairs[n]]) for n in range(4)}
+    put_all(tmp_path, {**files, "f/4.csv": written("csv", [pairs[4]]), "l.jsonl": written("jsonl", [pairs[5]])})
+    put_all(tmp_path, {"z.zip": zipped([("6.csv", written("csv", [pairs[6]]).encode())])})
+    given = ("z.zip", "[3]*.csv", "{2,0}.csv", "f", "l.jsonl", "1.csv")
+    rows, problems, remarks = read(*(tmp_path / each for each in given))
+    assert ([pairs[n] for n in (6, 3, 2, 0, 4, 5, 1)], [], []) == (rows, problems, remarks)
+
+
+@pytest.mark.parametrize("given", [("0.csv", "0.csv"), ("0.csv", "*.csv"), (".", "0.csv"), ("0.csv", "./0.csv")])
+def test_a_list_that_is_given_twice(tmp_path: Path, given: tuple[str, ...]) -> None:
+    """Would be rows that come twice."""
+    put(tmp_path, **{"0.csv": written("csv")})
+    assert "0.csv: is given more than once; name it once" in refused(*(tmp_path / each for each in given))
+
+
+@pytest.mark.parametrize("given", [(), ("",), ("a.csv", "")])
+def test_no_list_is_a_sentence(given: tuple[str, ...]) -> None:
+    """As where a shell's variable is empty."""
+    with pytest.raises(ValueError, match="--url_list is empty"):
+        ListOptions(url_list=given)
+
+
+def test_files_of_a_folder_that_are_no_lists_are_said(tmp_path: Path) -> None:
+    """And a list without rows."""
+    put_all(
+        tmp_path, {"a.csv": written("csv"), "b.txt": "", "notes.md": "", "._a.csv": b"\0\5\x16\7", "more.7z": b"7z"}
+    )
+    assert (right("csv"), [], [
+        f"{tmp_path}: 3 files passed over, which are no lists: a Mac's own (1), .7z (1), .md (1)",
+        f"{tmp_path / 'b.txt'}: has no rows",
+    ]) == read(tmp_path)  # fmt: skip
