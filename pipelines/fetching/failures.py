@@ -64,7 +64,8 @@ def failure(answer: Answer, error: int, message: str, *, redirected: bool) -> No
     if answer.cut:
         return None
     if answer.status >= 400 and error in (0, pycurl.E_WRITE_ERROR):
-        reason = _BY_STATUS.get(answer.status) or ("http-5xx" if answer.status >= 500 else "http-4xx")
+        # 999 and its like are how some sites refuse crawlers: no failure of the server's that would pass
+        reason = _BY_STATUS.get(answer.status) or ("http-5xx" if 500 <= answer.status < 600 else "http-4xx")
         return NotKept(reason, f"HTTP {answer.status}")
     if answer.status >= 300 and error in (0, pycurl.E_WRITE_ERROR):
         return NotKept("redirects", f"HTTP {answer.status} leads nowhere")

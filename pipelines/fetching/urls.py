@@ -13,7 +13,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import quote, unquote_to_bytes, urljoin
+from urllib.parse import quote, unquote_to_bytes
 
 import idna
 
@@ -24,6 +24,8 @@ _CLEAN = re.compile(
 """Addresses of which nothing has to be changed but, perhaps, the host; by far the most."""
 _DOTTED_STEP = re.compile(r"/(?:\.|%2e)", re.IGNORECASE)
 _PARTS = re.compile(r"(https?):[/\\]{2}([^/\\?#]*)([^?#]*)(\?[^#]*)?", re.IGNORECASE | re.ASCII | re.DOTALL)
+_ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)([/\\]{2,})?")
+_WEB = re.compile(r"https?:", re.IGNORECASE)
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 _ZONE = re.compile(r"%(?:25)?([A-Za-z0-9_.-]+)")
@@ -32,6 +34,8 @@ _LEFT_IN_USER = "!$&'()*+,;=:%~"
 _LEFT_IN_PATH = "!$&'()*+,;=:@/%~|[]"
 _LEFT_IN_QUERY = "!$&()*+,;=:@/?%~|[]{}^`\\"
 _LONGEST_AUTHORITY = 1000
+_JOINERS = "\u200c\u200d"
+_SLASHES = "/\\"
 _BLANKS = "".join(map(chr, range(0x21)))
 _LINE_ENDS = str.maketrans("", "", "\t\r\n")
 
@@ -76,7 +80,24 @@ class Target:
             text = location.decode()
         except UnicodeDecodeError:
             text = quote(location, "".join(map(chr, range(0x80))))
-        return Target.of(urljoin(self.url, text.strip(_BLANKS)))
+        return Target.of(self._joined(text.strip(_BLANKS).translate(_LINE_ENDS)))
+
+    def _joined(self, text: str) -> str:
+        """As browsers do; urllib's `urljoin` drops empty steps, blank queries and `;`, and knows no backslash."""
+        scheme, authority = self.url.split("/")[::2][:2]
+        absolute = _ABSOLUTE.match(text)
+        if absolute and (absolute[2] or absolute[1].lower() != scheme):
+            return f"{absolute[1]}//{text[absolute.end(1) :].lstrip(_SLASHES)}" if _WEB.fullmatch(absolute[1]) else text
+        text = text[absolute.end(1) :] if absolute else text
+        start = text[:2].replace("\\", "/")
+        if start == "//":
+            return f"{scheme}//{text.lstrip(_SLASHES)}"
+        path = self.url.partition("?")[0]
+        if start[:1] == "/":
+            return f"{scheme}//{authority}{text}"
+        if start[:1] in ("?", "#", ""):
+            return (path if start[:1] == "?" else self.url) + text
+        return path[: path.rindex("/") + 1] + text
 
     @property
     def numeric(self) -> bool:
@@ -137,20 +158,40 @@ def host_name(host: str) -> str:
         raise ValueError("the address names no host")
     if "%" in host:
         host = unquote_to_bytes(host).decode("utf-8", "replace")
-    if host.isascii():
-        name = host.lower()
-    else:
-        try:
-            name = ".".join(map(_ascii_label, idna.uts46_remap(host, std3_rules=False).split(".")))
-        except (UnicodeError, IndexError) as error:  # idna's own errors are UnicodeErrors
-            raise ValueError(f"'{host[:60]}' is not a host's name ({error})") from None
+    try:
+        name = host.lower() if host.isascii() else ".".join(map(_ascii_label, _mapped(host).split(".")))
+        for label in name.split("."):
+            if label.startswith("xn--"):
+                _check_spelled(label)
+    except (UnicodeError, IndexError, OverflowError) as error:  # idna's own errors are UnicodeErrors
+        raise ValueError(f"'{host[:60]}' is not a host's name ({error})") from None
     if not _NAME.fullmatch(name) or len(name) > 254:
         raise ValueError(f"'{host[:60]}' is not a host's name")
     return _ipv4(name) if _NUMBER.fullmatch(name.rstrip(".").rpartition(".")[2]) else name
 
 
+def _mapped(host: str) -> str:
+    """As browsers map it: UTS 46, not transitional, so a sharp s stays one; _ and emoji may stand in it."""
+    return idna.uts46_remap(host, std3_rules=False)
+
+
 def _ascii_label(label: str) -> str:
     return label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
+
+
+def _check_spelled(label: str) -> None:
+    """Check an ASCII form, whoever made it: no other name has it, and it is one that could be written in letters.
+
+    Raises:
+        UnicodeError: if not.
+    """
+    letters = label[4:].encode("ascii").decode("punycode")
+    if letters.isascii() or letters.startswith("xn--") or _ascii_label(letters) != label or _mapped(letters) != letters:
+        raise UnicodeError(f"{label[:60]} stands for no name")
+    idna.check_initial_combiner(letters)
+    idna.check_bidi(letters)
+    if not all(idna.valid_contextj(letters, at) for at, letter in enumerate(letters) if letter in _JOINERS):
+        raise UnicodeError("a joiner where nothing is joined")
 
 
 def _ipv4(name: str) -> str:

@@ -19,7 +19,7 @@ _REASONS = (
     (re.compile(r"X-Robots-Tag"), "opted-out"),
     (re.compile(r"HTTP Error (403|404|410)"), r"http-\1"),
     (re.compile(r"HTTP Error 429"), "rate-limited"),
-    (re.compile(r"HTTP Error 4\d\d"), "http-4xx"),
+    (re.compile(r"HTTP Error [46-9]\d\d"), "http-4xx"),
     (re.compile(r"HTTP Error 5\d\d"), "http-5xx"),
     (re.compile(r"HTTP Error 3\d\d|redirect"), "redirects"),
     (re.compile(r"timed out", re.IGNORECASE), "timeout"),

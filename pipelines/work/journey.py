@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Self
 
 from dalle.sandbox import WorkersDie
+from pipelines.fetching.entities import without_entities
 from pipelines.fetching.options import FetchOptions
 from pipelines.running.row_border import row_border
 from pipelines.stages.decode import PictureOptions, Stored
@@ -18,6 +19,7 @@ from pipelines.stages.verify_hash import HashOptions
 from pipelines.work.decoding import Decoding
 from pipelines.work.ingest_options import IngestOptions
 from pipelines.work.record import Record
+from schemas.pairs import SUCCESS
 from schemas.reasons import NotKept
 
 
@@ -77,15 +79,42 @@ class Journey:
         wanted = [record for record in records if record.is_open]
         if not wanted:
             return
+        begun = {record.index: dict(record.columns) for record in wanted if "&" in record.url}
+        again: dict[int, _Again] = {}
         with Decoding[Fate](self.pictures, self.limits) as decoding:
-            for index, data, problem, seconds in self._pictures(wanted):
-                fate = Fate(records[index], len(data), seconds)
-                self._look_at(fate.record, data, problem)
-                if fate.record.is_open:
-                    yield from _kept(decoding.push(fate, data), spool)
-                else:
+            for fate in self._asked(records, self._locations(wanted), decoding, spool):
+                record = fate.record
+                other = None if self.is_local else without_entities(record.url, record.columns["reason"])
+                if other is None:
                     yield fate
-            yield from _kept(decoding.flush(), spool)
+                else:
+                    again[record.index] = _Again(
+                        other, fate, record.columns["error_message"] or record.columns["reason"]
+                    )
+                    record.columns = begun[record.index]
+            links = [(index, asked.url) for index, asked in again.items()]
+            for fate in self._asked(records, links, decoding, spool):
+                yield again[fate.record.index].ended(fate)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether pictures are files, and no links."""
+        return self.local_folder is not None
+
+    def _asked(
+        self, records: list[Record], locations: list[tuple[int, str]], decoding: Decoding[Fate], spool: IO[bytes]
+    ) -> Iterator[Fate]:
+        """What becomes of rows whose pictures are asked for at these locations, given by the row's index."""
+        if not locations:
+            return
+        for index, data, problem, seconds in self._pictures(locations):
+            fate = Fate(records[index], len(data), seconds)
+            self._look_at(fate.record, data, problem)
+            if fate.record.is_open:
+                yield from _kept(decoding.push(fate, data), spool)
+            else:
+                yield fate
+        yield from _kept(decoding.flush(), spool)
 
     def _look_at(self, record: Record, data: bytes, problem: NotKept | None) -> None:
         """What can be said of a fetched row before its picture is decoded."""
@@ -96,15 +125,39 @@ class Journey:
             else:
                 record.columns |= self.hashes.computed(data)
 
-    def _pictures(self, wanted: list[Record]) -> Iterator[tuple[int, bytes, NotKept | None, float]]:
+    def _locations(self, wanted: list[Record]) -> list[tuple[int, str]]:
+        return [(r.index, (r.location or "") if self.is_local else r.url) for r in wanted]
+
+    def _pictures(self, locations: list[tuple[int, str]]) -> Iterator[tuple[int, bytes, NotKept | None, float]]:
         if self.local_folder is not None:
-            paths = ((record.index, record.location or "") for record in wanted)
-            opened = open_local(paths, self.local_folder, self.fetching.max_bytes)
+            opened = open_local(locations, self.local_folder, self.fetching.max_bytes)
             return ((*picture, 0.0) for picture in opened)
-        links = ((record.index, record.url) for record in wanted)
         if self.fetching.downloader == "img2dataset":
-            return ((*picture, 0.0) for picture in fetch_img2dataset(links, self.fetching))
-        return ((f.index, f.data, f.problem, f.seconds) for f in fetch(links, self.fetching))
+            return ((*picture, 0.0) for picture in fetch_img2dataset(locations, self.fetching))
+        return ((f.index, f.data, f.problem, f.seconds) for f in fetch(locations, self.fetching))
+
+
+@dataclass(frozen=True)
+class _Again:
+    """A link that is asked for once more, without the entities of HTML that it has in the list."""
+
+    url: str
+    before: Fate
+    """As given."""
+    message: str
+    """Why it was not kept as given."""
+
+    def ended(self, fate: Fate) -> Fate:
+        """Of both requests together; the ledger says which address was asked for in the end, and why."""
+        columns = fate.record.columns
+        what = "" if columns["status"] == SUCCESS else f"{columns['error_message'] or columns['reason']}; "
+        columns["error_message"] = f"{what}asked for as {self.url}, after as given: {self.message}"
+        return replace(
+            fate,
+            fetched=fate.fetched + self.before.fetched,
+            in_flight=fate.in_flight + self.before.in_flight,
+            decoding=fate.decoding + self.before.decoding,
+        )
 
 
 def _kept(decoded: Iterable[tuple[Fate, Stored, float]], spool: IO[bytes]) -> Iterator[Fate]:

@@ -37,13 +37,23 @@ BR, ZSTD = (pa.compress(PICTURE, codec, asbytes=True) for codec in ("brotli", "z
         ("300 x", "redirects"), ("304 x", "redirects"), ("399 x", "redirects"),
         ("400 x", "http-4xx"), ("403 x", "http-403"), ("404 x", "http-404"), ("408 x", "timeout"), ("410 x", "http-410"),
         ("429 x", "rate-limited"), ("499 x", "http-4xx"), ("500 x", "http-5xx"), ("599 x", "http-5xx"),
-        ("600 x", "http-5xx"), ("999 Request denied", "http-5xx"),
+        ("600 x", "http-4xx"), ("777 x", "http-4xx"), ("999 Request denied", "http-4xx"),
     ],
 )  # fmt: skip
 def test_statuses(status: str, reason: str) -> None:
-    """Three digits; of those above 599 RFC 9110 says that they are as 5xx."""
+    """Three digits; those above 599 are refusals, asked for once whatever --retries says."""
     with sites(lambda request: http(PICTURE, status)) as web:
         assert [reason] == web.reasons(["http://a.example/x"], ignore_robots=True)
+        if status[0] in "6789":
+            assert [reason] == web.reasons(["http://a.example/y"], ignore_robots=True, retries=3)
+            assert 1 == web.requests["a.example", "/y"]
+
+
+@pytest.mark.parametrize("status", ["999 Request denied", "600 x"])
+def test_a_robots_txt_of_no_known_status_allows_nothing(status: str) -> None:
+    """It is no 4xx, of which RFC 9309 says that there are no rules."""
+    with sites(lambda request: http(b"", status) if request.path == "/robots.txt" else http()) as web:
+        assert ["http-4xx"] == web.reasons([f"http://of{status[:3]}.example/x"])
 
 
 def test_what_is_announced_and_never_sent() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.fetching.urls import Target
-from tests.pipelines.fetching.sites import http, sites
+from tests.pipelines.fetching.sites import Request, http, sites
 
 SPELLED = re.compile(r"https?://(?:[!-~]*@)?(?:[a-z0-9_.-]+|\[[0-9a-f:.]+(?:%25[A-Za-z0-9_.-]+)?\])(?::\d+)?/[!-~]*")
 
@@ -41,6 +41,21 @@ SPELLED = re.compile(r"https?://(?:[!-~]*@)?(?:[a-z0-9_.-]+|\[[0-9a-f:.]+(?:%25[
         ("http://fa\u00df.example/", "http://xn--fa-hia.example/"),
         ("http://💩.example/", "http://xn--ls8h.example/"),
         ("http://under_score.example/", "http://under_score.example/"),
+        ("http://_x.B\u00dcCHER.example/", "http://_x.xn--bcher-kva.example/"),
+        ("http://FASS.example/", "http://fass.example/"),
+        ("http://\u1e9e.example/", "http://xn--zca.example/"),
+        ("http://\u03a3\u0391\u03a3.example/", "http://xn--mxa9ab.example/"),
+        ("http://\u03b1\u03c2.example/", "http://xn--mxa8a.example/"),
+        ("http://\u0130.example/", "http://xn--i-9bb.example/"),
+        ("http://a\uff0eb\u3002c\uff61example/", "http://a.b.c.example/"),
+        ("http://\uff21\u24d1\u2167.example/", "http://abviii.example/"),
+        ("http://\u0646\u0627\u0645\u0647\u200c\u0627\u06cc.example/", "http://xn--mgba3gch31f060k.example/"),
+        ("http://\u0915\u094d\u200d\u0937.example/", "http://xn--11b2ezcw70k.example/"),
+        ("http://\u05d0\u05d1.example/", "http://xn--4dbc.example/"),
+        ("http://XN--BCHER-KVA.example/", "http://xn--bcher-kva.example/"),
+        ("http://xn--fa-hia.xn--ls8h./", "http://xn--fa-hia.xn--ls8h./"),
+        ("http://-a.ab--c.example/", "http://-a.ab--c.example/"),
+        ("http://u\u00dfer:p\u00e4ss@B\u00dcCHER.example:8080/", "http://u%C3%9Fer:p%C3%A4ss@xn--bcher-kva.example:8080/"),
         ("http://ex%61mple.com/", "http://example.com/"),
         ("http://b%C3%BCcher.example/", "http://xn--bcher-kva.example/"),
         ("http://user:p@ss@a.example/", "http://user:p%40ss@a.example/"),
@@ -66,7 +81,11 @@ def test_addresses_as_browsers_read_them(url: str, expected: str) -> None:
         ("http://1.2.3.4.5/", "IPv4 address and is none"), ("http://0x1ffffffff/", "IPv4 address and is none"),
         ("http://1.09/", "IPv4 address and is none"), ("http://a.1/", "IPv4 address and is none"), ("http://a\u00ad\u200d.example\ufffe/", "not a host's name"),
         ("http://" + "a" * 5000 + "@b.example/", "characters long"), ("http://" + "a." * 200 + "example/", "not a host's name"),
-        ("http://a.example%2f.b/", "not a host's name"), ("http://a%00b/", "not a host's name"), ("http://a|b/", "not a host's name"),
+        ("http://xn--a/", "not a host's name"), ("http://xn--/", "not a host's name"), ("http://xn--zca-a.example/", "not a host's name"),
+        ("http://xn--B\u00dcCHER.example/", "not a host's name"), ("http://xn--xn--bcher-kva-x.example/", "not a host's name"),
+        ("http://a\u200db.example/", "not a host's name"), ("http://\u200c.example/", "not a host's name"), ("http://xn--0ug.example/", "not a host's name"),
+        ("http://\u0301a.example/", "not a host's name"), ("http://1\u05d0a.example/", "not a host's name"), ("http://a\u2488example/", "not a host's name"),
+        ("http://a.example:\uff18\uff10/", "not a port"), ("http://a.example%2f.b/", "not a host's name"), ("http://a%00b/", "not a host's name"), ("http://a|b/", "not a host's name"),
     ],
 )  # fmt: skip
 def test_addresses_that_are_none(url: str, words: str) -> None:
@@ -103,6 +122,35 @@ def test_what_is_understood_is_spelled_plainly(url: str) -> None:
     assert str(target.port) == read.getpart(pycurl.UPART_PORT, pycurl.U_DEFAULT_PORT)
 
 
+FROM = "http://u:p@a.example/p/q/r.jpg?x=1&y"
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        (b"s.jpg", "http://u:p@a.example/p/q/s.jpg"), (b"/s.jpg", "http://u:p@a.example/s.jpg"), (b"../s.jpg?", "http://u:p@a.example/p/s.jpg?"),
+        (b"?z", "http://u:p@a.example/p/q/r.jpg?z"), (b"#top", FROM), (b"", FROM), (b"  s.jpg\t", "http://u:p@a.example/p/q/s.jpg"),
+        (b"//b.example/s;", "http://b.example/s;"), (b"\\\\b.example\\s", "http://b.example/s"), (b"///b.example/s", "http://b.example/s"),
+        (b"\\s.jpg", "http://u:p@a.example/s.jpg"), (b"http:s.jpg", "http://u:p@a.example/p/q/s.jpg"), (b"HTTP:/s.jpg", "http://u:p@a.example/s.jpg"),
+        (b"https:/b.example/s", "https://b.example/s"), (b"https:b.example/s", "https://b.example/s"), (b"HTTP:\\\\B.example\\s", "http://b.example/s"),
+        (b"get/w_9//https://b.example/s;", "http://u:p@a.example/p/q/get/w_9//https://b.example/s;"), (b"/a b/./c/../d e", "http://u:p@a.example/a%20b/d%20e"),
+        ("/\u00e9/日?\u00fc".encode(), "http://u:p@a.example/%C3%A9/%E6%97%A5?%C3%BC"), (b"/\xe9 \xff?\xfc", "http://u:p@a.example/%E9%20%FF?%FC"),
+        ("//B\u00fccher.example/\u00fc".encode(), "http://xn--bcher-kva.example/%C3%BC"), ("http://fa\u00df。example".encode(), "http://xn--fa-hia.example/"),
+        (b"http://b%C3%BCcher.example/", "http://xn--bcher-kva.example/"), (b"/s?a=1&amp;b=2", "http://u:p@a.example/s?a=1&amp;b=2"),
+        (b"//b\xfccher.example/", "not a host's name"), (b"ftp://b.example/", "expected http"), (b"data:,x", "expected http"), (b"//", "names no host"),
+        (b"x:y", "expected http"), (b"//xn--a/", "not a host's name"),
+    ],
+)  # fmt: skip
+def test_redirects_as_browsers_read_them(location: bytes, expected: str) -> None:
+    """Relative to the address that was asked; Latin-1 bytes are sent as they are, percent-encoded."""
+    try:
+        url = Target.of(FROM).redirected(location).url
+    except ValueError as error:
+        assert expected in str(error)
+    else:
+        assert expected == url
+
+
 @given(odd, st.binary(max_size=30))
 @settings(max_examples=100)
 def test_a_redirect_leads_to_an_address_or_nowhere(path: str, location: bytes) -> None:
@@ -126,3 +174,23 @@ def test_addresses_are_sent_so() -> None:
             assert [""] * 3 == web.reasons(urls, connect_to=(f"{mapped}:80:127.0.0.1:{web.port}",), ignore_robots=True)
     paths = {"/a%20b.jpg", "/ok.jpg?a=b%20c", "/%E6%97%A5%E6%9C%AC"}
     assert {("xn--bcher-kva.example", path): 2 for path in paths} == dict(web.requests)
+
+
+def test_a_redirect_to_letters_keeps_to_the_rules_there() -> None:
+    """robots.txt of that name is asked for, once, by its ASCII form, and what it forbids is forbidden in any spelling."""
+    spellings = [
+        "http://STRA\u00dfe.example/s \u00e9",
+        "//xn--strae-oqa.example/s%20%C3%A9",
+        "http:////stra%C3%9Fe.example\\s \u00e9",
+    ]
+
+    def answer(request: Request) -> bytes | None:
+        if request.host != "xn--strae-oqa.example":
+            to = spellings[int(request.path[1:])] if request.path[1:].isdigit() else None
+            return to and http(b"", "302 Found", b"Location: " + to.encode())
+        return http("User-agent: *\nDisallow: /s \u00e9\n".encode()) if request.path == "/robots.txt" else http()
+
+    with sites(answer) as web:
+        urls = [f"http://rules.example/{number}" for number in range(3)]
+        assert ["robots-txt"] * 3 == web.reasons(urls, more_hosts=("stra\u00dfe.example",))
+    assert {"/robots.txt": 1} == {path: n for (host, path), n in web.requests.items() if host != "rules.example"}
