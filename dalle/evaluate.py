@@ -56,7 +56,6 @@ from dalle.drawing.watching import Watcher
 from dalle.evaluation.best_of import check_best_of, measure_best_of
 from dalle.evaluation.blur import RADII
 from dalle.evaluation.captions import CAPTIONS, Caption, draw_captions, write_captions
-from dalle.evaluation.checks import check_outside
 from dalle.evaluation.figures import figures, write_all_statistics
 from dalle.evaluation.judging import Judge, Task
 from dalle.evaluation.options import EvaluateOptions
@@ -75,15 +74,17 @@ from schemas.commands.printing import coloured, trusted
 from schemas.exit_codes import OK
 from schemas.folder import Folder
 from schemas.lock import only_run
+from schemas.output_place import check_output, made
 
 STOPPED = "stopped; what is drawn and the features that are computed are kept, and the same command goes on from them"
 
 
 def evaluate(options: EvaluateOptions) -> int:
     """Judge, and leave the numbers; gives the exit code."""
+    compared = {"--samples": [options.samples], "--reference": [options.reference]}
+    reads = {**compared, "--captions_from": [options.drawn.captions_from]}
+    check_output(options.output_folder or "", "evaluate", reads, on_disk=True)
     folder = Folder(options.output_folder or "")
-    if not folder.is_local:
-        raise ValueError(f"--output_folder {folder}: is no local folder, where features can be kept; give one")
     captions = None
     if options.drawn.captions is not None:
         drawn = options.drawn
@@ -93,12 +94,9 @@ def evaluate(options: EvaluateOptions) -> int:
     watcher = Watcher()
     drawing = None if options.generator.prior is None else _drawing(folder, options, captions or [], watcher)
     judge = Judge(_task(folder, options, captions))
-    for flag, source in (("--samples", judge.task.samples), ("--reference", judge.task.reference)):
-        check_outside(source, flag, folder.root)
     scales = [] if options.only_match else load_scales(options.network)
     radii = _radii(options, judge.task.reference)
-    folder.make()
-    with only_run(folder) as held:
+    with made(folder), only_run(folder) as held:
         judge.check(scales, radii)
         check_best_of(judge, options.measure.best_of)
         begin(held, options)
@@ -186,8 +184,7 @@ def _task(folder: Folder, options: EvaluateOptions, captions: list[Caption] | No
 
 
 def _only_captions(folder: Folder, options: EvaluateOptions, captions: list[Caption]) -> int:
-    folder.make()
-    with only_run(folder) as held:
+    with made(folder), only_run(folder) as held:
         begin(held, options)
         write_captions(held, captions)
         finish(held, options, {"captions": len(captions)})

@@ -36,21 +36,24 @@ from dalle.drawing.watching import Watcher
 from schemas.commands.ending import CommandWords, conclude
 from schemas.commands.printing import coloured
 from schemas.exit_codes import OK
+from schemas.output_place import check_output
 
 
 def generate(options: GenerateOptions) -> int:
     """Draw; gives the exit code."""
+    check_output(options.output_folder, "generate", on_disk=True)
     captions = captions_of(options.captions, options.captions_file)
     generator = Generator.of_options(options)
-    config = generator.models.prior.config
+    config, watcher = generator.models.prior.config, Watcher()
+    drawing = Drawing(options, captions, generator, watcher)
+    drawing.check()
     print(
         f"generate\n\n  captions: {len(captions):,}, {options.samples:,} samples of each\n"
         f"  prior: {options.prior}, {config.layers} layers, {generator.models.side} x {generator.models.side} codes"
     )
     began = time.monotonic()
-    watcher = Watcher()
     with watcher.showing():
-        drawn = Drawing(options, captions, generator, watcher).run()
+        drawn = drawing.run()
     folder = options.output_folder
     if not drawn:
         print(f"  {folder}: is finished already, nothing to do")

@@ -40,6 +40,7 @@ from schemas.commands.printing import coloured, trusted
 from schemas.exit_codes import OK
 from schemas.folder import RECIPE, Folder
 from schemas.lock import only_run
+from schemas.output_place import check_output, made
 
 SUBCOMMANDS: dict[str, tuple[str, AskOptions | CountOptions]] = {
     "ask": ("write the pages of a study", AskOptions()),
@@ -49,10 +50,11 @@ SUBCOMMANDS: dict[str, tuple[str, AskOptions | CountOptions]] = {
 
 def ask(options: AskOptions) -> int:
     """Write a study; gives the exit code."""
+    models = [word.partition("=")[2] for word in options.models]
+    check_output(options.output_folder, "study", {"--models": models})
     study, folder = study_of(options), Folder(options.output_folder)
     pages(study, options.pages)  # refuses what cannot be asked before anything is written
-    folder.make()
-    with only_run(folder) as held:
+    with made(folder), only_run(folder) as held:
         if is_written(held, study, options):
             print(f"study\n\n  {folder}: is finished already, nothing to do")
             return OK

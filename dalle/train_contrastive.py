@@ -24,6 +24,7 @@ if __name__ == "__main__":
     prepare()
     begin_guarded("dalle.train_contrastive")  # before the imports below, which take seconds
 
+import functools
 import sys
 from collections.abc import Sequence
 
@@ -31,7 +32,7 @@ from dalle.contrastive.options import PRESETS, TrainContrastiveOptions
 from dalle.contrastive.pairs import TrainingPairs, training_pairs
 from dalle.contrastive.run import ContrastiveRun
 from dalle.training.command import Sample, TrainingCommand
-from dalle.training.loop import seed_everything, train
+from dalle.training.loop import check_place, seed_everything, train
 from dalle.training.model_folder import ModelRecipe
 from dalle.training.ranks import joined
 from schemas import sample
@@ -43,13 +44,14 @@ SAMPLE = Sample(dataset=sample.CLEAN, model=sample.CONTRASTIVE, vocabulary=sampl
 
 def train_contrastive(options: TrainContrastiveOptions) -> int:
     """Take the steps, from the last checkpoint if there is one, and write the averaged weights; gives the exit code."""
+    check_place(options.loop, "train_contrastive", {"--input_folder": [options.pairs.input_folder]})
     with joined(options.loop.device) as ranks:
         pairs = training_pairs(options, ranks)
         seed_everything(options.loop.seed)
         run = ContrastiveRun(options, ranks, pairs)
-        if ranks.first:
-            _introduce(options, pairs, sum(value.numel() for value in run.clip.parameters()))
-        train(run, options.loop, ranks, _recipe(options, pairs, run))
+        weights = sum(value.numel() for value in run.clip.parameters())
+        introduce = functools.partial(_introduce, options, pairs, weights)
+        train(run, options.loop, ranks, _recipe(options, pairs, run), introduce)
     return OK
 
 

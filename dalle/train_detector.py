@@ -29,9 +29,10 @@ from dalle.detectors.pair_batches import PairBatches
 from dalle.detectors.run import DetectorRun
 from dalle.pictures.folders import picture_files
 from dalle.training.command import TrainingCommand
-from dalle.training.loop import seed_everything, train
+from dalle.training.loop import check_place, seed_everything, train
 from dalle.training.model_folder import ModelRecipe
 from dalle.training.ranks import joined
+from schemas.contents import check_pictures
 from schemas.exit_codes import OK
 from schemas.options import options_json
 from schemas.regular_file import check_regular
@@ -41,6 +42,9 @@ def train_detector(options: TrainDetectorOptions) -> int:
     """Take the steps and write the averaged weights; gives the exit code."""
     if not options.images:
         raise ValueError("--images is missing; name folders of photographs to learn from")
+    check_place(options.loop, "train_detector", {"--images": options.images})
+    for folder in options.images:
+        check_pictures(folder, "--images")
     torch.set_num_threads(options.threads)
     files = [str(file.relative_to(folder)) for folder in options.images for file in picture_files(folder)]
     with joined(options.loop.device) as ranks:
@@ -48,25 +52,28 @@ def train_detector(options: TrainDetectorOptions) -> int:
         batches = PairBatches(options, files)
         run = DetectorRun(options, ranks, batches)
         weights = sum(value.numel() for value in run.model.parameters())
-        print(
-            f"train_detector\n\n  pictures: {len(files):,} photographs, {options.drawn:,} drawn\n"
-            f"  network: {weights:,} weights, vectors of {options.network.dimension}"
-        )
+
+        def introduce() -> None:
+            print(
+                f"train_detector\n\n  pictures: {len(files):,} photographs, {options.drawn:,} drawn\n"
+                f"  network: {weights:,} weights, vectors of {options.network.dimension}"
+            )
+
         recipe = ModelRecipe(
             job="train_detector",
             network=options_json(options.network),
             inputs=[{"name": "images", "sha256": batches.fingerprint}, *_begun_from(options)],
             options=options_json(options),
         )
-        train(run, options.loop, ranks, recipe)
+        train(run, options.loop, ranks, recipe, introduce)
     return OK
 
 
 def _begun_from(options: TrainDetectorOptions) -> list[dict[str, str]]:
-    if options.init_from is None:
+    if (file := options.begins_with) is None:
         return []
-    check_regular(options.init_from)
-    return [{"name": "init_from", "sha256": hashlib.sha256(options.init_from.read_bytes()).hexdigest()}]
+    check_regular(file)
+    return [{"name": "init_from", "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

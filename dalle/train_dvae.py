@@ -31,11 +31,13 @@ from dalle.dvae.options import PRESETS, TrainDVAEOptions
 from dalle.dvae.pictures import training_pictures
 from dalle.dvae.run import DVAERun
 from dalle.training.command import Sample, TrainingCommand
-from dalle.training.loop import seed_everything, train
+from dalle.training.loop import check_place, seed_everything, train
+from dalle.training.model_file import check_same_sizes, weights_of
 from dalle.training.model_folder import ModelRecipe, recipe_in
 from dalle.training.options import LoopOptions
 from dalle.training.ranks import joined
 from schemas import sample
+from schemas.contents import check_pictures
 from schemas.exit_codes import OK
 from schemas.options import options_json
 
@@ -44,20 +46,19 @@ SAMPLE = Sample(dataset=sample.CLEAN, model=sample.DVAE)
 
 def train_dvae(options: TrainDVAEOptions) -> int:
     """Take the steps, from the last checkpoint if there is one, and write the averaged weights; gives the exit code."""
+    chosen = options.pictures
+    reads = {"--input_folder": [chosen.input_folder], "--images": chosen.images}
+    check_place(options.loop, "train_dvae", {**reads, "--validation_images": [chosen.validation_images]})
+    for folder in chosen.images:
+        check_pictures(folder, "--images")
     with joined(options.loop.device) as ranks:
         before = ranks.from_first(decided_before(options.loop).encode() if ranks.first else None) or b""
         options = options.decided(before.decode())
         seed_everything(options.loop.seed)
-        pictures = training_pictures(options, ranks)
         dvae = first_weights(options)
+        pictures = training_pictures(options, ranks)
         begun_from = [{"name": "init_from", "sha256": dvae.fingerprint()}] if options.init_from else []
         run = DVAERun(options, ranks, dvae, pictures)
-        if ranks.first:
-            weights = sum(value.numel() for value in dvae.parameters())
-            print(
-                f"train_dvae\n\n  pictures: {pictures.source}\n"
-                f"  network: {weights:,} weights, {options.network.vocab_size:,} codes"
-            )
         recipe = ModelRecipe(
             job="train_dvae",
             network=options_json(options.network),
@@ -65,7 +66,15 @@ def train_dvae(options: TrainDVAEOptions) -> int:
             options=options_json(options),
             lineage=pictures.lineage,
         )
-        train(run, options.loop, ranks, recipe)
+        weights = sum(value.numel() for value in dvae.parameters())
+
+        def introduce() -> None:
+            print(
+                f"train_dvae\n\n  pictures: {pictures.source}\n"
+                f"  network: {weights:,} weights, {options.network.vocab_size:,} codes"
+            )
+
+        train(run, options.loop, ranks, recipe, introduce)
     return OK
 
 
@@ -77,9 +86,8 @@ def first_weights(options: TrainDVAEOptions) -> DVAE:
     """
     if options.init_from is None:
         return DVAE(options.network)
-    dvae = load(options.init_from)
-    if dvae.config != options.network:
-        raise ValueError(f"{options.init_from}: is a network with {dvae.config}, expected {options.network}")
+    dvae = load(weights_of(options.init_from, "train_dvae", "--init_from"))
+    check_same_sizes(f"--init_from {options.init_from}", dvae.config, options.network)
     return dvae.train()
 
 

@@ -30,6 +30,7 @@ if __name__ == "__main__":
     begin_guarded("dalle.train_prior")  # before the imports below, which take seconds
 
 import contextlib
+import functools
 import math
 import sys
 import time
@@ -56,7 +57,7 @@ from dalle.reading.holding_out import Split
 from dalle.text import tokenizer
 from dalle.training.command import Sample, TrainingCommand
 from dalle.training.logs import read_log
-from dalle.training.loop import seed_everything, train
+from dalle.training.loop import check_place, seed_everything, train
 from dalle.training.model_folder import ModelRecipe
 from dalle.training.ranks import Ranks, is_first, joined
 from schemas import sample
@@ -72,6 +73,7 @@ def train_prior(options: TrainPriorOptions) -> int:
         return _print_plan(options) if is_first() else OK
     if options.examples.input_folder is None:
         raise ValueError("--input_folder is missing; say which examples to train on")
+    check_place(options.loop, "train_prior", {"--input_folder": [options.examples.input_folder]})
     began = time.monotonic()
     with joined(options.loop.device, options.sharding.together) as ranks:
         ranks.share(options.loop.batch_size, "--batch_size")
@@ -95,9 +97,8 @@ def train_prior(options: TrainPriorOptions) -> int:
             validation if parts.held_out else None,
             {"vocabulary": shards.vocabulary, "dvae": shards.dvae, "lineage": list(shards.lineage)},
         )
-        if ranks.first:
-            _introduce(options, parts, prior, ranks)
-        trained = train(run, options.loop, ranks, _recipe(options, shards, prior))
+        introduce = functools.partial(_introduce, options, parts, prior, ranks)
+        trained = train(run, options.loop, ranks, _recipe(options, shards, prior), introduce)
         if not ranks.first:
             return OK
     took = f", {time.monotonic() - began:,.1f} s" if trained else ""

@@ -29,7 +29,7 @@ import tyro
 
 from pipelines.auditing.audit_examples import audit_examples
 from pipelines.auditing.audit_pairs import audit_pairs
-from pipelines.auditing.review_examples import ReviewOptions, review
+from pipelines.auditing.review_examples import ReviewOptions, check_sheet, review
 from pipelines.running.command import Command, run
 from schemas import sample
 from schemas.commands.processes import die_with_parent, ignore_stops, signals_held
@@ -64,8 +64,11 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
         options = _of_sample(options)
     folder = Folder(options.folder or "")
     manifest = read_manifest(folder, table=tuple(TO_MAKE_AGAIN), options=TO_MAKE_AGAIN, adds_up=False)
+    is_reviewed = manifest["table"] == "examples" and bool(options.review.input_folder)
+    if is_reviewed:
+        check_sheet(folder, options.review)
     faults = [*_audit_folder(folder, manifest), *_audit_shards(folder, manifest, options.processes_count)]
-    if manifest["table"] == "examples" and not faults and options.review.input_folder:
+    if is_reviewed and not faults:
         faults += review(folder, manifest, options.review)
     for fault in faults:
         print(" ".join(fault.split()), flush=True)  # one line, whatever a library had to say

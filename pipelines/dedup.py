@@ -37,11 +37,14 @@ from pipelines.copies.options import DedupOptions, decisions_of, thresholds_of
 from pipelines.copies.overlap import SetSummary
 from pipelines.copies.passes import Passes
 from pipelines.copies.reference_sets import find_sets
+from pipelines.copies.references import ReferenceArgument
 from pipelines.copies.review import PAGE
+from pipelines.copies.self_reference import check_no_self_reference
 from pipelines.copies.within.finding import EXACT_FILE
 from pipelines.running.command import Command, run
-from pipelines.running.dataset import Made, Steps, check_apart, exit_code, make_dataset, output_folder
+from pipelines.running.dataset import Made, Steps, exit_code, make_dataset, output_folder
 from pipelines.running.do_units import Engine
+from pipelines.running.nothing_kept import say_nothing_kept
 from pipelines.running.output import Decision
 from pipelines.running.report import print_report
 from schemas.exit_codes import NOTHING_KEPT, OK
@@ -50,8 +53,11 @@ from schemas.manifest import Counts
 from schemas.manifest_shape import TO_MAKE_AGAIN
 from schemas.matches import WITHIN
 from schemas.opening import open_dataset
+from schemas.output_place import check_output
 from schemas.sample import CLEAN, PAIRS, SAMPLE, is_stale, sample_folder
 from schemas.shards import read_parquet
+
+_TOO_MANY = "is a reference set what the dataset was collected from, or --threshold too low for it?"
 
 
 def dedup(options: DedupOptions, flags: list[str]) -> int:
@@ -64,12 +70,13 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
     if not options.reference and not options.within:
         raise ValueError("--reference is missing; say NAME=PATH of the pictures that must not be in the training data")
     begun = time.monotonic()
-    pairs, output = Folder(options.input_folder or ""), Folder(options.output_folder or "")
+    pairs, output = Folder(options.input_folder or ""), options.output_folder or ""
+    references = [ReferenceArgument.parse(text).path.rpartition(",")[2] for text in options.reference]
+    check_output(output, "dedup", {"--input_folder": [pairs.url], "--reference": references})
     parent = open_dataset(pairs, table="pairs", options=TO_MAKE_AGAIN)
-    check_apart(pairs, output)
     embedder = detector(options.detector)
     thresholds, decisions = thresholds_of(options, embedder), decisions_of(options, embedder)
-    with output_folder(output.url) as folder:
+    with output_folder(output) as folder:
         passes = Passes(
             options=options,
             engine=Engine(flags, options.processes_count),
@@ -81,11 +88,15 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
             decisions=decisions,
             sets=find_sets(options.reference),
         )
+        if not options.allow_self_reference:
+            check_no_self_reference(passes.sets, pairs, parent)
         for remark in check_decisions(decisions, passes.sets, pairs, parent, within=options.within):
             print(remark, file=sys.stderr)
         made, summaries = _clean(passes)
         code = exit_code(folder, made)
     _report(passes, made.counts, summaries, time.monotonic() - begun)
+    if code == NOTHING_KEPT:
+        say_nothing_kept("pipelines.dedup", made.counts, pairs.url, _TOO_MANY)
     return code
 
 

@@ -25,16 +25,19 @@ from dataclasses import replace
 import torch
 
 from pipelines.running.command import Command, run
-from pipelines.running.dataset import Made, Steps, check_apart, exit_code, make_dataset, output_folder
+from pipelines.running.dataset import Made, Steps, exit_code, make_dataset, output_folder
 from pipelines.running.do_units import Engine, Step, do_units
+from pipelines.running.nothing_kept import say_nothing_kept
 from pipelines.running.output import Decision
 from pipelines.running.report import human_bytes, print_report
 from pipelines.work.encode_options import EncodeOptions
 from pipelines.work.encode_recipe import recipe_of, units_of, work_of
 from schemas import sample
+from schemas.exit_codes import NOTHING_KEPT
 from schemas.folder import Folder
 from schemas.manifest import is_deduplicated
 from schemas.opening import open_dataset
+from schemas.output_place import check_output
 
 
 def encode(options: EncodeOptions, flags: list[str]) -> int:
@@ -43,7 +46,8 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
         if options.output_folder is None:
             return _encode_sample(options, flags)
         raise ValueError("--input_folder is missing; say which pairs become the examples in --output_folder")
-    pairs = Folder(options.input_folder)
+    pairs, output = Folder(options.input_folder), options.output_folder or "examples"
+    check_output(output, "encode", {"--input_folder": [pairs.url]})
     parent = open_dataset(pairs, table="pairs")
     if not is_deduplicated(parent):
         print(f"{pairs}: was never deduplicated; a training will refuse the examples", file=sys.stderr)
@@ -56,8 +60,7 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
         label="captions to tokens, crops to codes, store",
     )
     begun = time.monotonic()
-    check_apart(pairs, Folder(options.output_folder or "examples"))
-    with output_folder(options.output_folder or "examples") as folder:
+    with output_folder(output) as folder:
 
         def prepare(output: Folder, _: Decision) -> Steps:
             units = units_of(recipe, parent)
@@ -67,6 +70,8 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
         code = exit_code(folder, made)
     if not made.already:
         _report(folder, made, time.monotonic() - begun)
+    if code == NOTHING_KEPT:
+        say_nothing_kept("pipelines.encode", made.counts, f"{pairs}, which keeps no pair")
     return code
 
 

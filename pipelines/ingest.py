@@ -30,14 +30,17 @@ from pipelines.running.command import Command, run
 from pipelines.running.dataset import Made, Steps, exit_code, make_dataset, output_folder
 from pipelines.running.do_units import Engine, Step, do_units
 from pipelines.running.finishing import check_all_done, finish
+from pipelines.running.nothing_kept import say_nothing_kept
 from pipelines.running.output import Decision, begin_retry, may_pass
 from pipelines.stages.filter import load_models
 from pipelines.work.ingest_options import IngestOptions
 from pipelines.work.ingest_recipe import open_list, recipe_of, recipe_of_list, work_again, work_of
 from pipelines.work.ingest_report import report
-from schemas.exit_codes import OK
+from schemas.contents import check_no_pictures, check_pictures
+from schemas.exit_codes import NOTHING_KEPT, OK
 from schemas.folder import Folder
 from schemas.manifest import fingerprint
+from schemas.output_place import check_output
 
 _step = functools.partial(
     Step,
@@ -63,12 +66,20 @@ def _ingest(options: IngestOptions, flags: list[str], name: str) -> int:
         return OK
     if options.output_folder is None:
         raise ValueError("--output_folder is missing; say where the dataset made of --url_list goes")
+    lists, pictures = options.source.url_list, options.source.image_folder
+    if lists and options.source.dataset == "folder":
+        check_pictures(lists, "--url_list")
+    elif lists and options.source.dataset is None:
+        check_no_pictures(lists, "--url_list")
+    check_output(options.output_folder, "ingest", {"--url_list": [lists], "--image_folder": [pictures]})
     begun = time.monotonic()
     make = _collect_again if options.incremental_mode == "retry" else _collect
     with output_folder(options.output_folder) as folder:
         made = make(folder, options, Engine(flags, options.processes_count))
         code = exit_code(folder, made)
     report(folder, made, time.monotonic() - begun)
+    if code == NOTHING_KEPT:
+        say_nothing_kept("pipelines.ingest", made.counts, name)
     return code
 
 

@@ -34,6 +34,7 @@ from schemas.examples import TEXT_VOCABULARY
 from schemas.folder import Folder
 from schemas.manifest import versions
 from schemas.options import no_change_of_bytes, options_json
+from schemas.output_place import check_output
 from schemas.ranges import MOST_SEED, Between, check_ranges
 
 _RANGES = {
@@ -73,11 +74,17 @@ def vocab(options: VocabOptions, flags: list[str]) -> int:
         return _vocab_of_sample(options, flags)
     if (options.input_folder is None) == (not options.lists):
         raise ValueError("expected either --input_folder, a dataset of pairs, or --lists")
+    output = options.output_folder or "vocab"
+    lists = [name.partition(":")[2] for name in options.lists]
+    check_output(output, "vocab", {"--input_folder": [options.input_folder], "--lists": lists})
     captions: CaptionSource = ListCaptions(options.lists)
     if options.input_folder:
         captions = DatasetCaptions(Folder(options.input_folder))
+    if not any(captions.portions()):
+        source = options.input_folder or ", ".join(options.lists)
+        raise ValueError(f"{source}: has no captions to learn from; give pairs that have some")
     recipe = recipe_of(options, captions)
-    with output_folder(options.output_folder or "vocab") as folder:
+    with output_folder(output) as folder:
 
         def prepare(output: Folder, _: Decision) -> Steps:
             return Steps(do=lambda: _learn(output, captions, options))

@@ -94,8 +94,11 @@ class Folder:
     """A folder named by a path or an fsspec URL. Cheap to make and to pickle; nothing is touched until asked.
 
     Args:
-        url: path or URL.
+        url: path or URL. What is there by this very name is that, whatever fsspec would read in it.
         claim: of the run that holds a store's folder; without it nothing keeps another run from changing it, too.
+
+    Raises:
+        ValueError: if fsspec knows no such store.
     """
 
     def __init__(self, url: str | os.PathLike[str], claim: Claim | None = None) -> None:
@@ -103,7 +106,13 @@ class Folder:
         self.claim = claim
         # what other processes do to the folder must be seen at once, so no listing is remembered
         fresh = {} if "::" in self.url else {"use_listings_cache": False}
-        self.fs, root = fsspec.core.url_to_fs(self.url, **fresh)
+        if _is_path(self.url):
+            self.fs, root = LocalFileSystem(), os.path.abspath(self.url)
+        else:
+            try:
+                self.fs, root = fsspec.core.url_to_fs(self.url, **fresh)
+            except ValueError as error:
+                raise ValueError(f"{self.url}: {error}; give a path, or an address such as s3://bucket/pairs") from None
         self.root = str(root).rstrip("/") or "/"
         self.is_local = isinstance(self.fs, LocalFileSystem)
 
@@ -407,6 +416,14 @@ def _path_of(file: IO[bytes]) -> str:
     """A path by which this process can open a file that has no name."""
     kernel = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
     return f"{kernel}/{file.fileno()}"
+
+
+def _is_path(url: str) -> bool:
+    """Whether it is a path that fsspec would take for a chain of addresses, or for the user's home."""
+    if url.startswith("~"):
+        return os.path.lexists(url.partition("/")[0])
+    first, chained, _ = url.partition("::")
+    return bool(chained) and "://" not in url and first not in fsspec.available_protocols()
 
 
 def is_work(name: str) -> bool:

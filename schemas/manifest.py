@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+from schemas.contents import why_another, why_no_dataset
 from schemas.counts import Counts as Counts
 from schemas.folder import RECIPE, FileRecord, Folder, canonical_json
 from schemas.journal import check_not_between
@@ -158,18 +159,15 @@ def read_manifest(
         ValueError: if there is none (the dataset is not finished), it is of a version we do not know, of another
             table, was damaged, or a change of it is not all in place.
     """
+    tables = (table,) if isinstance(table, str) else table
     if not folder.exists(MANIFEST):
         check_not_between(folder)
-        raise ValueError(
-            f"{folder}: has no {MANIFEST}, so it is not a finished dataset; run the job that makes it to its end"
-        )
+        raise ValueError(why_no_dataset(folder, tables))
     value = folder.read_json(MANIFEST)
     check_not_between(folder)  # after it was read: before the journal came it was that of the files that lay there
     _check_version(folder, value)
-    tables = (table,) if isinstance(table, str) else table
     if tables and value.get("table") not in tables:
-        expected = " or ".join(f"'{name}'" for name in tables)
-        raise ValueError(f"{folder}: its table is '{value.get('table')}', expected {expected}")
+        raise ValueError(why_another(folder, value, tables))
     if fault := fault_of_manifest(value, options, adds_up=adds_up):
         raise ValueError(
             f"{folder.path(MANIFEST)}: was damaged after writing ({fault}); put back what the job wrote, or make the "

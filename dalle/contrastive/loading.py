@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dalle.contrastive import network
 from dalle.contrastive.reranker import ContrastiveModel
+from dalle.training.model_file import weights_of
 from dalle.training.open_clip_file import load_open_clip
-from schemas.manifest import WEIGHTS
 
 
 def of_open_clip(model_and_weights: str, name: str) -> ContrastiveModel:
@@ -42,9 +42,7 @@ def of_ours(path: Path, name: str) -> ContrastiveModel:
     Raises:
         ValueError: if it is none.
     """
-    file = path / WEIGHTS if path.is_dir() else path
-    if not file.exists():
-        raise ValueError(f"{name}: holds no {WEIGHTS}; name what dalle.train_contrastive left when it was finished")
+    file = weights_of(path, "train_contrastive")
     clip, config, words = network.load(file)
 
     def tokens(captions: list[str]) -> Tensor:

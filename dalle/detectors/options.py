@@ -7,6 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from dalle.detectors.network import DetectorConfig
+from dalle.training.model_file import weights_of
 from dalle.training.options import LoopOptions
 from dalle.training.steps import OptimizerOptions
 from schemas.options import no_change_of_bytes
@@ -80,6 +81,15 @@ class TrainDetectorOptions:
             )
         if self.loop.batch_size < 2:
             raise ValueError(f"--batch_size {self.loop.batch_size}: expected 2 or more, to tell pictures apart")
+
+    @property
+    def begins_with(self) -> Path | None:
+        """The file of weights to begin with.
+
+        Raises:
+            ValueError: if what --init_from names has none.
+        """
+        return None if self.init_from is None else weights_of(self.init_from, "train_detector", "--init_from")
 
     def side_of(self, step: int) -> int:
         """Side of the pictures in a step, counted from 0."""

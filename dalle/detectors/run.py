@@ -18,6 +18,7 @@ from dalle.detectors.pair_batches import PairBatches
 from dalle.detectors.thumbnails import thumbnail
 from dalle.training.ema import Ema
 from dalle.training.logs import Log, Means
+from dalle.training.model_file import check_same_sizes
 from dalle.training.ranks import Ranks
 from dalle.training.steps import OptimizerStep
 from schemas.commands.stopping import at_once
@@ -41,9 +42,8 @@ class DetectorRun:
             raise ValueError(f"{ranks.count} processes were started, and a detector trains in one; leave torchrun out")
         self.batches = batches
         self._options, self._ranks = options, ranks
-        self.model = load(options.init_from).train() if options.init_from else Detector(options.network)
-        if self.model.config != options.network:
-            raise ValueError(f"{options.init_from}: is a network with {self.model.config}, expected {options.network}")
+        self.model = load(options.begins_with).train() if options.begins_with else Detector(options.network)
+        check_same_sizes(f"--init_from {options.init_from}", self.model.config, options.network)
         self.model.unwhiten()  # fitted anew at the end
         self.model.to(ranks.device).to(memory_format=torch.channels_last)
         self._optimizer = OptimizerStep(self.model, options.optimizer, ranks)

@@ -33,6 +33,7 @@ from schemas.folder import RECIPE, Folder, Staging
 from schemas.journal import is_between, put_in_place
 from schemas.lock import only_run
 from schemas.manifest import MANIFEST, manifest, versions
+from schemas.output_place import made
 from schemas.samples import PICTURES, SAMPLES, samples_schema
 from schemas.shards import read_parquet
 
@@ -98,8 +99,7 @@ class Drawing:
         """
         self.check()
         given, recipe = self._given(), self._recipe
-        self._folder.make()
-        with only_run(self._folder) as held:
+        with made(self._folder), only_run(self._folder) as held:
             folder = opening.settle(held)
             if self._is_drawn(folder):
                 return False

@@ -16,6 +16,7 @@ from dalle.dvae.image_encoders import DVAEEncoder, EncoderPrecision, load_encode
 from dalle.prior.files import load, made_for
 from dalle.prior.network import Prior
 from dalle.text import tokenizer
+from dalle.training.model_file import weights_of
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST, WEIGHTS, lineage_from, read_manifest
 
@@ -54,9 +55,7 @@ def load_models(
     Raises:
         ValueError: if one of them is not what it should be, or not what the prior was trained for.
     """
-    path = Path(prior) / WEIGHTS if Path(prior).is_dir() else Path(prior)
-    if not path.is_file():
-        raise ValueError(f"--prior {prior}: there is no {WEIGHTS}; give what python -m dalle.train_prior left")
+    path = weights_of(prior, "train_prior", "--prior")
     network, wanted = load(path), made_for(path)
     beside = path.absolute().parent.parent
     vocabularies: list[str | Path] = [vocabulary] if vocabulary else [tokenizer.BUILTIN, beside / "vocab"]

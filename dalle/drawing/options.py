@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,8 +14,6 @@ from schemas.options import no_change_of_bytes
 from schemas.ranges import MOST_EXAMPLES, Between, check_ranges
 
 IncrementalMode = Literal["incremental", "overwrite"]
-_STORE = re.compile("[a-z][a-z0-9+.-]+:/")
-"""How an address of an object store begins, once it is a path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +72,6 @@ class GenerateOptions:
         most = max(self.best_of, default=1)
         if most > self.samples:
             raise ValueError(f"--best_of {most}: there are {self.samples} --samples; give as many or fewer")
-        if _STORE.match(str(self.output_folder)):
-            raise ValueError(f"--output_folder {self.output_folder}: is no local folder; give one, and copy it there")
         given = {"keep_mask": self.keep_mask, "keep_rows": self.keep_rows}
         named = [f"--{name}" for name, value in given.items() if value is not None]
         if named and self.image is None:

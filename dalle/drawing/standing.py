@@ -15,6 +15,7 @@ from schemas.folder import RECIPE, Folder
 from schemas.journal import is_between
 from schemas.manifest import MANIFEST, fingerprint, read_manifest, read_recipe
 from schemas.options import options_json
+from schemas.output_place import check_whose
 from schemas.regular_file import check_regular
 
 JOB = "generate"
@@ -52,20 +53,12 @@ def is_drawn(folder: Folder, recipe: Mapping[str, Any], *, overwrite: bool) -> b
     Raises:
         ValueError: if the folder holds something else, or not all that was drawn.
     """
+    check_whose(folder, JOB)
     if not folder.exists(MANIFEST):
-        names = (*folder.names(), *folder.folders())
-        foreign = next((name for name in names if not name.startswith((".", "_"))), None)
-        if foreign is not None:
-            raise ValueError(
-                f"{folder}: holds '{foreign}' but no {MANIFEST}, so no job of ours made it; give an empty "
-                "--output_folder"
-            )
         if not overwrite:
             _check_begun(folder, recipe)
         return False
     before = read_recipe(folder, MANIFEST)
-    if before["job"] != JOB:
-        raise ValueError(f"{folder}: was made by the job {before['job']}; give another --output_folder for {JOB}")
     if overwrite:
         return False
     if not all(before[name] == recipe[name] for name in ("inputs", "options")):

@@ -20,6 +20,7 @@ from dalle.dvae.bf16 import BF16DVAE
 from dalle.dvae.download import download
 from dalle.dvae.files import BUILTIN, OPENAI_DECODER, OPENAI_ENCODER, join, load, load_released
 from dalle.dvae.network import DVAE, Decoder, Encoder
+from dalle.training.model_file import weights_of
 from schemas.manifest import WEIGHTS
 
 EncoderPrecision = Literal["fp32", "bf16"]
@@ -86,19 +87,21 @@ def load_encoder(name: str = "builtin", precision: EncoderPrecision = "fp32", de
     if name == "openai":
         return DVAEEncoder(load_pair(downloaded(OPENAI_ENCODER), downloaded(OPENAI_DECODER)), precision, device)
     path = BUILTIN if name == "builtin" else Path(name)
+    if name == "builtin" and not path.exists():
+        raise ValueError(
+            f"--dvae {name}: the weights that come with the package are missing ({path.name}); expected {NAMES}"
+        )
     if not path.exists():
-        what = "the weights that come with the package are missing" if name == "builtin" else "is not there"
-        raise ValueError(f"--dvae {name}: {what} ({path.name}); expected {NAMES}")
+        raise ValueError(f"--dvae {name}: is not there; expected {NAMES}")
     return DVAEEncoder(_load(path), precision, device)
 
 
 def _load(path: Path) -> DVAE:
     """From a file, or from a folder that holds a dVAE in either of two ways."""
-    if not path.is_dir():
-        return load(path)
-    if (path / WEIGHTS).exists():
-        return load(path / WEIGHTS)
-    return load_pair(path / "encoder.pkl", path / "decoder.pkl")
+    released = path / "encoder.pkl", path / "decoder.pkl"
+    if all(file.exists() for file in released) and not (path / WEIGHTS).exists():
+        return load_pair(*released)
+    return load(path if path == BUILTIN else weights_of(path, "train_dvae", "--dvae"))
 
 
 def load_pair(encoder: Path, decoder: Path) -> DVAE:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from dalle.evaluation.pictures import Source
 from dalle.evaluation.scales import Scale
 from dalle.evaluation.statistics import Statistics
@@ -59,22 +57,6 @@ def check_same(statistics: Statistics, scale: Scale, radius: float) -> None:
         raise ValueError(
             f"{statistics.name}: holds no pictures that could be blurred with radius {radius:g}; give the pictures, or "
             "--blur 0"
-        )
-
-
-def check_outside(source: Source | Statistics | None, flag: str, output_folder: str) -> None:
-    """Check that what is written does not become a picture of what is judged.
-
-    Raises:
-        ValueError: if the output folder lies in a folder of which every picture counts.
-    """
-    if source is None or isinstance(source, Statistics) or source.kind != "folder":
-        return
-    pictures, written = os.path.realpath(source.name), os.path.realpath(output_folder)
-    if pictures != written and os.path.commonpath([pictures, written]) == pictures:
-        raise ValueError(
-            f"--output_folder {output_folder}: lies in {flag} {source.name}, where its plots would count as pictures; "
-            "give one elsewhere"
         )
 
 

@@ -14,9 +14,10 @@ from typing import Any
 from dalle.evaluation.captions import CAPTIONS, TEXTS
 from dalle.evaluation.figures import STATISTICS
 from dalle.evaluation.options import EvaluateOptions
-from schemas.folder import RECIPE, Folder, is_work
+from schemas.folder import RECIPE, Folder
 from schemas.manifest import read_recipe
 from schemas.options import options_json
+from schemas.output_place import check_whose
 from schemas.shapes import OBJECT, TEXT, misfit
 
 EVALUATION, PLOT, BEST_OF = "evaluation.json", "evaluation.png", "best_of.png"
@@ -33,9 +34,8 @@ def begin(folder: Folder, options: EvaluateOptions) -> None:
     """
     asked = options_json(options)
     recipe = {"job": JOB, "inputs": [], "options": asked}
+    check_whose(folder, JOB)
     before = _before(folder)
-    if before is not None and before["job"] != JOB:
-        raise ValueError(f"{folder}: was made by the job {before['job']}; give another --output_folder for {JOB}")
     if before is not None and before["options"] != asked and options.incremental_mode != "overwrite":
         names = [name for name, value in asked.items() if before["options"].get(name) != value]
         raise ValueError(
@@ -60,7 +60,7 @@ def _before(folder: Folder) -> dict[str, Any] | None:
     """Job and options of what is there; None if nothing is.
 
     Raises:
-        ValueError: if it is something that no job of ours made, or was damaged.
+        ValueError: if it was damaged.
     """
     names = folder.names()
     if RECIPE in names:
@@ -72,7 +72,4 @@ def _before(folder: Folder) -> dict[str, Any] | None:
         if fault := misfit(value, {"job": TEXT, "options": OBJECT}):
             raise ValueError(f"{folder.path(EVALUATION)}: was damaged after writing ({fault}); remove it, and go on")
         return dict(value)
-    foreign = next((name for name in (*names, *folder.folders()) if not is_work(name)), None)
-    if foreign is not None:
-        raise ValueError(f"{folder}: holds '{foreign}', which no job of ours made; give an empty --output_folder")
     return None

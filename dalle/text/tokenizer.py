@@ -28,6 +28,7 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from schemas.contents import why_not_left
 from schemas.examples import TEXT_LENGTH, TEXT_VOCABULARY
 from schemas.json_text import parse_json
 from schemas.regular_file import check_regular
@@ -63,7 +64,10 @@ class Tokenizer:
                 raise ValueError("its model has a continuing_subword_prefix, which no byte-level BPE has")
             self._library = tokenizers.Tokenizer.from_str(content.decode())
         except Exception as error:  # noqa: BLE001  the library raises Exception itself
-            raise ValueError(f"{where}: not a vocabulary in the JSON of `tokenizers` ({error})") from None
+            raise ValueError(
+                f"{where}: not a vocabulary in the JSON of `tokenizers` ({error}); make one with python -m "
+                "pipelines.vocab"
+            ) from None
         if kind != "BPE" or not 0 < len(entries) <= TEXT_VOCABULARY:
             raise ValueError(
                 f"{where}: is a {kind} of {len(entries)} entries, expected byte-level BPE of at most "
@@ -169,11 +173,13 @@ def load(path: str | os.PathLike[str] = BUILTIN) -> Tokenizer:
     """The tokenizer of a vocabulary file, or of a folder that `pipelines.vocab` left; a path or an fsspec URL.
 
     Raises:
-        ValueError: if it is none.
-        OSError: if it is not there.
+        ValueError: if it is none, or not there.
+        OSError: if it cannot be read.
     """
     where = str(path)
-    if not where.endswith(".json"):
+    if "://" not in where and (why := why_not_left(where, "vocab", FILE)):
+        raise ValueError(f"{where}: {why}")
+    if not where.endswith(".json") and not os.path.isfile(where):
         where = f"{where.rstrip('/')}/{FILE}"
     if "://" not in where:
         check_regular(where)

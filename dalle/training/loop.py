@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,7 +19,7 @@ from dalle.training.cuts import Piece
 from dalle.training.logs import TENSORBOARD, Log, NoLog, time_left
 from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish
 from dalle.training.options import LoopOptions
-from dalle.training.ranks import Ranks, is_broken_line
+from dalle.training.ranks import Ranks, is_broken_line, is_first
 from dalle.training.set_aside import CHECKPOINTS, is_set_aside, settle
 from dalle.training.standing import SpoiltTraining, Standing
 from dalle.training.step_clock import StepClock
@@ -31,6 +31,7 @@ from schemas.commands.stopping import asked_to_stop, deferred
 from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.manifest import WEIGHTS, fingerprint
+from schemas.output_place import Reads, check_output, made
 
 BatchT = TypeVar("BatchT")
 BatchOut = TypeVar("BatchOut", covariant=True)
@@ -97,7 +98,28 @@ class Run(Protocol[BatchT]):
         ...
 
 
-def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe) -> bool:
+def check_place(options: LoopOptions, job: str, reads: Reads) -> None:
+    """Check that a training may write where it is told to, before anything is read.
+
+    Args:
+        options: that say where.
+        job: the training, such as `train_prior`.
+        reads: what it reads, by the flag that names it.
+
+    Raises:
+        ValueError: if it may not, or the folder is another job's.
+    """
+    if is_first():  # others write nothing, and may have another disk
+        check_output(options.output_folder, job, reads, on_disk=True)
+
+
+def train(
+    run: Run[Any],
+    options: LoopOptions,
+    ranks: Ranks,
+    recipe: ModelRecipe,
+    introduce: Callable[[], None] = lambda: None,
+) -> bool:
     """Train from the last checkpoint, or from the beginning, to the weights and the manifest.
 
     Args:
@@ -106,6 +128,7 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
         ranks: the processes that train; the first of them alone reads and writes the output folder, unless they hold
             the weights together: then a checkpoint's parts in it are read and written by the first group of them.
         recipe: what the model is made from.
+        introduce: tells the user what will be trained, on the first process, once it is known that it may be.
 
     Returns:
         whether there was anything to do.
@@ -121,6 +144,8 @@ def train(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe
     ranks.check_same(fingerprint([recipe.to_json(), *every]), "the options or the data")
     if ranks.first and not is_set_aside(options.output_folder):
         decide(options.output_folder, recipe, options.steps, options.incremental_mode)  # refuses, before it is made
+    if ranks.first:
+        introduce()
     with (
         _alone(options.output_folder) if ranks.first else contextlib.nullcontext(),
         checkpoint_store.opened(options, ranks) as store,
@@ -156,8 +181,7 @@ def _log(options: LoopOptions, begun: _Begun, ranks: Ranks) -> contextlib.Abstra
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One training at a time in a folder; a model that it was to replace and could not is put back at its end."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with only_run(Folder(folder)) as held:
+    with made(Folder(folder)), only_run(Folder(folder)) as held:
         opening.settle(held)
         settle(folder)
         try:

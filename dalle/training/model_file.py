@@ -16,7 +16,9 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
+from schemas.contents import why_not_left
 from schemas.json_text import parse_json
+from schemas.manifest import WEIGHTS
 from schemas.regular_file import check_regular
 
 ConfigT = TypeVar("ConfigT")
@@ -58,14 +60,54 @@ def load_network(path: str | Path, kind: ModelKind[ConfigT, NetworkT]) -> Networ
             _check_shapes(shapes, _expected_shapes(kind, config, len(shapes)))
             tensors = {name: file.get_tensor(name) for name in shapes}
     except (safetensors.SafetensorError, _Misfit) as error:
-        reason = str(error) if isinstance(error, _Misfit) else f"SafetensorError: {error}"
-        raise ValueError(f"{path}: is not {kind.what} ({' '.join(reason.split())})") from None
+        reason = (
+            str(error)
+            if isinstance(error, _Misfit)
+            else f"no whole file of safetensors: {str(error).rpartition(': ')[2]}"
+        )
+        raise ValueError(
+            f"{path}: is not {kind.what} ({' '.join(reason.split())}); give one that a training finished"
+        ) from None
     single = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     if fault := fault_of_numbers(single):
         raise ValueError(f"{path}: {fault}; it is of no use, take one that a training finished")
     network = kind.make(config)
     network.load_state_dict(single)
     return network.eval()
+
+
+def weights_of(name: str | Path, job: str, flag: str = "") -> Path:
+    """The file of weights that a user named, itself or by its folder.
+
+    Args:
+        name: as it was given.
+        job: the training that left it, such as `train_prior`.
+        flag: that named it, for complaints, if it is known.
+
+    Raises:
+        ValueError: if there is none, or the folder is another job's.
+    """
+    if why := why_not_left(str(name), job):
+        raise ValueError(f"{flag} {name}: {why}".lstrip())
+    path = Path(name)
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def check_same_sizes(where: str, has: Any, wanted: Any) -> None:
+    """Check that a network that is begun with has the sizes, a dataclass, that the flags say.
+
+    Raises:
+        ValueError: naming those that differ.
+    """
+    names = [field.name for field in fields(has) if getattr(has, field.name) != getattr(wanted, field.name)]
+    if names:
+        spelled = (", ".join(f"--{name} {_spelled(getattr(each, name))}" for name in names) for each in (has, wanted))
+        found, expected = spelled
+        raise ValueError(f"{where}: is a network of {found}, expected {expected}; give the flags that it was made with")
+
+
+def _spelled(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 class _Misfit(ValueError):

@@ -5,7 +5,8 @@
     _recipe.json        what the model is being made from, while it is not finished
     model.safetensors   the weights, when all steps are done
     _next/              weights and manifest, until both are whole and take their place
-    manifest.json       last of all: job, options, fingerprints of the inputs, lineage, sha256 of the weights
+    manifest.json       last of all: job, options, fingerprints of the inputs, lineage, sha256 of the weights; its
+                        counts, which every manifest has, are those of no rows
 
 The same command goes on where it was interrupted. A folder of another job, network, seed or data set is refused, unless
 `--incremental_mode overwrite` says to begin anew; another job's is refused even then.
@@ -26,6 +27,7 @@ from schemas.draft import NEXT, Draft
 from schemas.folder import RECIPE, Folder
 from schemas.journal import JOURNAL, put_in_place
 from schemas.manifest import MANIFEST, WEIGHTS, manifest, read_manifest, read_recipe, versions
+from schemas.output_place import check_whose
 
 IncrementalMode = Literal["incremental", "overwrite"]
 
@@ -84,16 +86,12 @@ def decide(folder: Path, recipe: ModelRecipe, steps: int, mode: IncrementalMode)
 
     Raises:
         ValueError: if another job left the folder, or it was made from something else and is not to be overwritten, or
-            more steps are done than are asked for.
+            it is finished and its options were others, or more steps are done than are asked for.
     """
     previous = recipe_in(folder)
+    check_whose(Folder(folder), recipe.job)
     if previous is None:
-        _check_nothing_foreign(folder)
         return Resumption()
-    if previous["job"] != recipe.job:
-        raise ValueError(
-            f"{folder}: was made by the job {previous['job']}; give another --output_folder for {recipe.job}"
-        )
     if mode == "overwrite":
         return Resumption(anew=True)
     check_same(folder, previous, recipe.to_json())
@@ -106,10 +104,13 @@ def decide(folder: Path, recipe: ModelRecipe, steps: int, mode: IncrementalMode)
         )
     finished = last is not None and done == steps and _is_finished(folder)
     changed = _changed(previous["options"], recipe.to_json()["options"])
-    notice = ""
     if changed and finished:
-        notice = f"{folder}: was trained with another {changed}; --incremental_mode overwrite trains it anew"
-    elif changed and last is not None:
+        raise ValueError(
+            f"{folder}: is finished, and was trained with another {changed}; --incremental_mode overwrite trains it "
+            "anew, another --output_folder keeps it"
+        )
+    notice = ""
+    if changed and last is not None:
         notice = f"{folder}: was begun with another {changed}; goes on with what is given now"
     return Resumption(checkpoint=last, finished=finished, notice=notice)
 
@@ -190,16 +191,6 @@ def _steps_of(path: Path) -> int:
     if steps != int(path.stem):
         raise ValueError(f"{path}: holds step {steps}, not that of its name; delete it to go on from another")
     return int(path.stem)
-
-
-def _check_nothing_foreign(folder: Path) -> None:
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    foreign = next((name for name in names if not name.startswith((".", "_"))), None)
-    if foreign is not None:
-        raise ValueError(
-            f"{folder}: holds '{foreign}' but neither {MANIFEST} nor {RECIPE}, so no training of ours made it; give "
-            "an empty --output_folder"
-        )
 
 
 def check_same(

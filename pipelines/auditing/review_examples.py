@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from pipelines.auditing.encode_again import compare, contact_sheet, draw_sample
 from pipelines.stages.encode_images import crops_of, encode_views
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, made_from, read_manifest
+from schemas.output_place import check_can_be_made
 from schemas.ranges import MOST_SEED, Between, check_ranges
 
 
@@ -49,7 +51,7 @@ def review(folder: Folder, manifest: Mapping[str, Any], options: ReviewOptions) 
     """
     assert options.input_folder is not None
     made_with, pairs = manifest["options"], Folder(options.input_folder)
-    _expect(fingerprint(read_manifest(pairs)), made_from(manifest), f"--input_folder {pairs}")
+    _expect(fingerprint(read_manifest(pairs, table="pairs")), made_from(manifest), f"--input_folder {pairs}")
     words = tokenizer.load(tokenizer.BUILTIN if options.vocabulary == "builtin" else options.vocabulary)
     _expect(words.fingerprint, made_with["vocabulary"], f"--vocabulary {options.vocabulary}")
     if made_with["device"] == "cuda" and not torch.cuda.is_available():
@@ -65,10 +67,30 @@ def review(folder: Folder, manifest: Mapping[str, Any], options: ReviewOptions) 
             originals.append(crops.views[0])
             grids.append(drawn.codes[0])
         if originals and hasattr(encoder, "decode"):
-            sheet = options.contact_sheet or f"{str(folder).rstrip('/')}-contact-sheet.png"
+            sheet = _sheet_of(folder, options)
             parent, _, name = sheet.rpartition("/")
             Folder(parent or ".").write(name, contact_sheet(originals, grids, encoder))
             print(f"{sheet}: {len(originals)} pictures, each with its decoded codes on the right")
+
+
+def check_sheet(folder: Folder, options: ReviewOptions) -> None:
+    """Check that the contact sheet can be written.
+
+    Raises:
+        ValueError: if it cannot, or would be written over a folder.
+    """
+    sheet = _sheet_of(folder, options)
+    above, _, name = sheet.rpartition("/")
+    folder = Folder(above or ("/" if sheet.startswith("/") else "."))
+    check_can_be_made(folder, "give another --contact_sheet")
+    if folder.is_local and os.path.isdir(folder.path(name)):
+        raise ValueError(f"--contact_sheet {sheet}: is a folder; give a name for a picture in it")
+    if not name.endswith(".png"):
+        raise ValueError(f"--contact_sheet {sheet}: is to be a PNG; give a name that ends in .png")
+
+
+def _sheet_of(folder: Folder, options: ReviewOptions) -> str:
+    return options.contact_sheet or f"{str(folder).rstrip('/')}-contact-sheet.png"
 
 
 def _expect(actual: str, expected: str, what: str) -> None:

@@ -34,6 +34,9 @@ class DedupOptions:
     COCO's captions.json,FOLDER, or vectors that an earlier run left (clean/dedup/references/NAME, clean/img_emb)."""
     output_folder: str | None = no_change_of_bytes(default=None)
     """Where the clean dataset goes: a path or an fsspec URL."""
+    allow_self_reference: bool = no_change_of_bytes(default=False)
+    """Take out also what a reference set has byte for byte where that is most of the dataset, as if it were the dataset
+    itself."""
     detector: str = "builtin"
     """What finds copies: builtin, open_clip:MODEL/PRETRAINED-or-path, torchscript:PATH or phash."""
     threshold: tuple[str, ...] = ()

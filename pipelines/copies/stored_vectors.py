@@ -44,6 +44,10 @@ class StoredVectors:
         sums = [self.vectors.sha256(name) for name in self.files]
         return [*sums, *(self.tables.sha256(name) for name in self.table_files)]
 
+    def picture_sums(self) -> list[str]:
+        """sha256 of each picture, empty where it is not known."""
+        return [sha256 for table in self.table_files for sha256 in list(_columns(self.tables, table))[1]]
+
     def ids(self) -> list[str]:
         """What the vectors are of, by their names."""
         return [name for table in self.table_files for name in next(_columns(self.tables, table))]

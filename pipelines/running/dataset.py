@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pipelines.running.finishing import JobFailed, finish, has_a_change_begun, tidy
@@ -17,10 +15,11 @@ from pipelines.running.unit import Unit
 from schemas.commands.ending import cause_outside
 from schemas.draft import NEXT
 from schemas.exit_codes import NOTHING_KEPT, OK
-from schemas.folder import ROOMS, Folder
+from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.manifest import MANIFEST, Counts, Marker, read_manifest
 from schemas.opening import settle
+from schemas.output_place import made
 
 _WITH_ROWS = ("pairs", "examples")
 """Tables of datasets in which something should have been kept."""
@@ -55,19 +54,11 @@ def output_folder(url: str) -> Iterator[Folder]:
         FolderInUse: if another run holds it.
         OSError: if it cannot be made or written to.
     """
-    folder = Folder(url)
-    was_there = not folder.is_local or os.path.exists(folder.root)
-    folder.make()
-    try:
-        with only_run(folder) as folder:
-            folder = settle(folder)
-            forget_what_is_done(folder)
-            folder.sweep()
-            yield folder
-    finally:
-        if not was_there:
-            with contextlib.suppress(OSError):
-                os.rmdir(folder.root)  # if nothing was written to it
+    with made(Folder(url)), only_run(Folder(url)) as folder:
+        folder = settle(folder)
+        forget_what_is_done(folder)
+        folder.sweep()
+        yield folder
 
 
 def make_dataset(
@@ -129,19 +120,3 @@ def exit_code(folder: Folder, made: Made) -> int:
     if made.counts != Counts.of_json(there["counts"]):
         raise JobFailed(f"{folder.path(MANIFEST)}: is not the one that this run wrote; run the same command again")
     return NOTHING_KEPT if not made.counts.kept and there["table"] in _WITH_ROWS else OK
-
-
-def check_apart(made_from: Folder, output: Folder) -> None:
-    """Check that a job does not write into the dataset that it reads, however the two are spelled.
-
-    Raises:
-        ValueError: if it would.
-    """
-    if not (made_from.is_local and output.is_local):
-        same, inside = made_from.root == output.root and made_from.fs == output.fs, False
-    else:
-        source, target = Path(made_from.root).resolve(), Path(output.root).resolve()
-        same, inside = source == target, any(source.is_relative_to(target / room) for room in ROOMS)
-    if same or inside:
-        what = "is the input" if same else "has the input in a room of its own"
-        raise ValueError(f"{output}: {what}; give another --output_folder")

@@ -11,9 +11,10 @@ from pipelines.running.done_units import read_markers
 from pipelines.running.recipe import Recipe, merged_versions
 from pipelines.running.unit import PLAN, Unit
 from schemas.draft import Draft
-from schemas.folder import RECIPE, Folder, is_work
+from schemas.folder import RECIPE, Folder
 from schemas.lock import LOCKS
 from schemas.manifest import MANIFEST, Counts, fingerprint, marker_name, read_manifest, read_recipe
+from schemas.output_place import check_whose
 from schemas.reasons import REASONS
 
 IncrementalMode = Literal["incremental", "overwrite", "extend", "retry"]
@@ -27,8 +28,6 @@ class PreviousRun:
     """The recipe of a run that did not end; beside a manifest, of one that adds to the dataset."""
     manifest: Mapping[str, Any] | None = None
     """Of a finished dataset."""
-    foreign: str | None = None
-    """A file that no job of ours made."""
 
     @property
     def recipe(self) -> Mapping[str, Any] | None:
@@ -57,13 +56,10 @@ class Decision:
 def previous_run(folder: Folder) -> PreviousRun:
     """What the runs before this one left; writes nothing."""
     names = folder.names()
-    previous = PreviousRun(
+    return PreviousRun(
         unfinished=read_recipe(folder) if RECIPE in names else None,
         manifest=read_manifest(folder) if MANIFEST in names else None,
     )
-    if previous.recipe:
-        return previous
-    return PreviousRun(foreign=next((name for name in names if not is_work(name)), None))
 
 
 def forget_what_is_done(folder: Folder) -> None:
@@ -82,17 +78,9 @@ def decide(folder: Folder, recipe: Recipe, mode: IncrementalMode) -> Decision:
         ValueError: if the folder was made by or from something else and the mode does not say what to do about it.
     """
     previous = previous_run(folder)
-    if previous.foreign:
-        raise ValueError(
-            f"{folder}: holds '{previous.foreign}' but neither {MANIFEST} nor {RECIPE}, so no job of ours made it; "
-            "give an empty --output_folder"
-        )
+    check_whose(folder, recipe.job)  # another's is never overwritten: it may be a model, or what was cleaned by hand
     if previous.recipe is None:
         return Decision()
-    if previous.recipe["job"] != recipe.job:  # never overwritten: it may be a model, or what was deduplicated by hand
-        raise ValueError(
-            f"{folder}: was made by the job {previous.recipe['job']}; give another --output_folder for {recipe.job}"
-        )
     is_finished = previous.manifest is not None
     if mode == "overwrite":
         return Decision(anew=True, replaces=is_finished)
@@ -239,9 +227,10 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 def _check_same_inputs(folder: Folder, old: Mapping[str, Any], recipe: Recipe) -> None:
     if list(old["inputs"]) != list(recipe.inputs):
+        add = "extend to add it, " if recipe.job == "ingest" else ""  # the one job that can
         raise ValueError(
             f"{folder}: was made from {_spell(old)}, now {_spell(recipe.to_json())} is given; use --incremental_mode "
-            "extend to add it, overwrite to start anew, or another --output_folder"
+            f"{add}overwrite to start anew, or another --output_folder"
         )
     for name, value in _options_beside(old, replace(recipe, options={})).items():
         if old["options"].get(name) != value:
@@ -275,4 +264,4 @@ def _markers_first(folder: Folder) -> list[str]:
 
 
 def _spell(recipe: Mapping[str, Any]) -> str:
-    return " and ".join(f"{i['name']} ({i['sha256'][:12]})" for i in recipe["inputs"])
+    return " and ".join(f"{i['name']} ({i['sha256'][:12]})" for i in recipe["inputs"]) or "nothing"

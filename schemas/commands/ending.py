@@ -31,7 +31,13 @@ _ADVICE = {
     errno.EMFILE: "; ulimit -n says how many may be open",
     errno.EDQUOT: "; quota says how much is allowed",
 }
-_MISTAKES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+_LOOK = {
+    FileNotFoundError: "look whether the path is right, seen from where the command runs",
+    FileExistsError: "give another name, or take away what is there",
+    NotADirectoryError: "look whether the path is right, for a part of it is a file",
+    IsADirectoryError: "a file is expected there, and not a folder",
+}
+_MISTAKES = tuple(_LOOK)
 """What a name that a user gave wrongly raises; once a job has begun to write it is told as a failure of the job."""
 _GOES_ON = "the same command goes on from there"
 
@@ -114,7 +120,7 @@ def _code_of(words: CommandWords, error: Exception) -> int | None:
     if isinstance(error, (ValueError, FolderInUse)):
         return _say(words.name, str(error), USAGE)
     if isinstance(error, _MISTAKES):
-        return _say(words.name, cause_outside(error), USAGE)
+        return _say(words.name, f"{cause_outside(error)}; {_look(error)}", USAGE)
     if isinstance(error, ImportError):  # fsspec's, for a store whose package is not installed
         return _say(words.name, f"{error}; install that package beside this one", USAGE)
     if cause := cause_outside(error):
@@ -123,6 +129,11 @@ def _code_of(words: CommandWords, error: Exception) -> int | None:
         return None
     traceback.print_exception(error)
     return FAILED
+
+
+def _look(error: OSError) -> str:
+    """What a user may do about a mistake in a name."""
+    return next(words for kind, words in _LOOK.items() if isinstance(error, kind))
 
 
 def cause_outside(error: Exception) -> str:

@@ -14,9 +14,9 @@ from dalle.evaluation.study.answers import read_key
 from dalle.evaluation.study.asked import Contestant, Study, StudyOptions, fingerprint_of
 from dalle.evaluation.study.page import KEY
 from schemas.commands.printing import one_line
-from schemas.folder import RECIPE, Folder, is_work
-from schemas.manifest import read_recipe
+from schemas.folder import RECIPE, Folder
 from schemas.options import no_change_of_bytes, options_json
+from schemas.output_place import check_whose
 
 JOB = "study"
 
@@ -71,11 +71,7 @@ def is_written(folder: Folder, study: Study, options: AskOptions) -> bool:
         if read_key(folder.path(KEY)).study != fingerprint_of(study, options.pages):
             raise ValueError(f"{folder}: holds another study, which may be running; give another --output_folder")
         return True
-    if RECIPE in names and read_recipe(folder)["job"] != JOB:
-        raise ValueError(f"{folder}: was begun by the job {read_recipe(folder)['job']}; give another --output_folder")
-    foreign = next((name for name in (*names, *folder.folders()) if not is_work(name)), None)
-    if foreign is not None and RECIPE not in names:
-        raise ValueError(f"{folder}: holds '{foreign}', which no job of ours made; give an empty --output_folder")
+    check_whose(folder, JOB)
     folder.sweep()
     folder.write_json(RECIPE, {"job": JOB, "inputs": [], "options": options_json(options)})
     return False

@@ -168,7 +168,7 @@ def test_flops_are_those_that_torch_counts(size: SizeOptions) -> None:
         (("--text_heads", 5), "--text_width 32: expected a multiple of --text_heads, 5"),
         (("--ema_decay", 1), "--ema_decay 1: expected 0 to below 1"),
         (("--vocabulary", "nowhere"), "nowhere"),
-        (("--input_folder", "nowhere"), "has no manifest.json, so it is not a finished dataset"),
+        (("--input_folder", "nowhere"), "nowhere: is not there, so it is not a finished dataset"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused(
@@ -186,7 +186,10 @@ def test_other_datasets_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     examples = write_dataset(tmp_path / "examples", (9, 4))
     uncleaned = write_scenes(tmp_path / "uncleaned", (12,), lineage=[])
     for folder, message in (
-        (examples, "examples: its table is 'examples', expected 'pairs'"),
+        (
+            examples,
+            "examples: holds examples, expected pairs; give the folder that pipelines.ingest or pipelines.dedup left",
+        ),
         (uncleaned, "was never cleaned of near-duplicates"),
         (write_pictures(tmp_path / "grey", (12,)), "00000.parquet: a pair has no uid; run pipelines.audit"),
     ):

@@ -120,7 +120,7 @@ def test_what_is_no_detector_is_one_clear_sentence(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
     with pytest.raises(
-        ValueError, match=r"weights\.safetensors: is not a detector's network .*SafetensorError: [^\n]+$"
+        ValueError, match=r"weights\.safetensors: is not a detector's network .*no whole file of safetensors: [^\n]+$"
     ):
         load(path)
     path.write_bytes(b"<html>404</html>")

@@ -184,7 +184,7 @@ def test_masks_that_are_refused(
         (("x", "--keep_mask", "mask.png"), "--keep_mask: there is no --image"),
         (("x", "--keep_rows", 3), "--keep_rows: there is no --image"),
         (("x", "--image", "a", "--keep_rows", 3, "--keep_mask", "b"), "both say what stays of --image; give one"),
-        (("x", "--output_folder", "s3://bucket/drawn"), "--output_folder s3:/bucket/drawn: is no local folder"),
+        (("x", "--output_folder", "s3://bucket/drawn"), "--output_folder s3://bucket/drawn: is no local folder"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused(

@@ -238,7 +238,7 @@ def test_the_output_folder(pictures: tuple[Path, Path], tmp_path: Path, capsys: 
     assert 2 == run(*flags, "--output_folder", write_pictures(tmp_path / "pairs", (2,)))
     assert "was made by the job made up; give another --output_folder for evaluate" in capsys.readouterr().err
     assert 2 == run(*flags, "--output_folder", val)
-    assert "which no job of ours made" in capsys.readouterr().err
+    assert "is the input, which --reference names" in capsys.readouterr().err
 
 
 def test_captions_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

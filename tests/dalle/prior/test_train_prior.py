@@ -91,7 +91,7 @@ def test_a_loss_that_does_not_fall_is_a_failure(tmp_path: Path, capsys: pytest.C
         (None, ("--plateau_on", "validation"), "with --decay_steps 100 the learning rate falls along a cosine"),
         (None, ("--validation_share", 0, "--plateau_on", "validation"), "there are no evaluations to go by"),
         (None, ("--device", "abacus"), "--device abacus: nothing computes there"),
-        (None, ("--input_folder", "nowhere"), "has no manifest.json, so it is not a finished dataset"),
+        (None, ("--input_folder", "nowhere"), "nowhere: is not there, so it is not a finished dataset"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused(

@@ -258,7 +258,7 @@ def test_what_is_not_for_this_model_is_refused(tmp_path: Path, folder: str) -> N
     pairs = write_pictures(tmp_path / "pairs", (5,), lineage=())
     with pytest.raises(ValueError, match="was never cleaned of near-duplicates"):
         PairShards(pairs)
-    with pytest.raises(ValueError, match="its table is 'pairs', expected 'examples'"):
+    with pytest.raises(ValueError, match="holds pairs, expected examples; give the folder"):
         ExampleShards(pairs)
     with pytest.raises(ValueError, match="dropout needs the tokenizer of its vocabulary"):
         ExampleShards(folder, dropout=0.1)

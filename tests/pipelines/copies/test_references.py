@@ -247,7 +247,7 @@ def test_only_numbered_vectors_count(tmp_path: Path) -> None:
         (["--threshold", "nan"], "--threshold nan: expected a cosine between -1 and 1"),
         (["--decisions", "{world}/none.json"], "No such file or directory"),
         (["--input_folder", "{world}/nowhere"], "nowhere"),
-        (["--output_folder", "{world}/val"], "no job of ours made it"),
+        (["--output_folder", "{world}/val"], "which no job of ours made"),
         (["--n_clusters", "3"], "n_clusters"),
     ],
 )

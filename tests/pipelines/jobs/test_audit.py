@@ -182,7 +182,10 @@ def test_many_processes_find_the_same(damaged: Path, capsys: pytest.CaptureFixtu
         (lambda f: (f / "manifest.json").unlink(), "is not a finished dataset"),
         (lambda f: (f / "manifest.json").write_text("{"), "not JSON"),
         (edit_json("manifest.json", lambda m: m.update(format_version=2)), "format_version is 2, expected 1"),
-        (edit_json("manifest.json", lambda m: m.update(table="poems")), "its table is 'poems'"),
+        (
+            edit_json("manifest.json", lambda m: m.update(table="poems")),
+            "holds a table of 'poems', expected pairs or examples",
+        ),
     ],
 )
 def test_what_is_no_dataset_is_one_sentence(

@@ -246,8 +246,8 @@ def test_an_encoder_of_ones_own(place: Path, tmp_path: Path, capsys: pytest.Capt
     ("more", "told"),
     [
         (("--dvae", "not-there.safetensors"), "--dvae not-there.safetensors: is not there"),
-        (("--input_folder", "nowhere"), "has no manifest.json, so it is not a finished dataset"),
-        (("--vocabulary", "nowhere"), "nowhere/vocabulary.json: No such file or directory"),
+        (("--input_folder", "nowhere"), "nowhere: is not there, so it is not a finished dataset"),
+        (("--vocabulary", "nowhere"), "nowhere: is not there, expected a vocabulary"),
     ],
 )
 def test_bad_options_fail_at_once(
