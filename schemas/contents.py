@@ -43,6 +43,10 @@ JOBS: Mapping[str, Left] = {
 
 _WORDS: Mapping[str, str] = {"pairs": "pairs", "examples": "examples", "vocabulary": "a vocabulary", "model": "a model"}
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
+_LISTS = frozenset(("csv", "tsv", "json", "jsonl", "parquet"))
+"""Parts of the names of lists; a .txt beside a picture is its caption."""
+_BESIDE_PICTURES = ("captions.jsonl", "metadata.jsonl", "metadata.csv", "metadata.parquet")
+"""Files of a folder of pictures that tell their captions."""
 _SAYS_WHOSE = ("manifest.json", RECIPE, f"_next/{RECIPE}", "evaluation.json")
 """Files that name the job which left a folder or is at work in it."""
 _OF_THE_DISK = ("lost+found",)
@@ -130,7 +134,9 @@ def check_no_pictures(path: str, flag: str) -> None:
         ValueError: saying how those are collected.
     """
     folder = Folder(path)
-    if folder.is_local and _has_pictures(folder, folder.names(), []):
+    names = folder.names() if folder.is_local else []
+    has_lists = any(_LISTS & {*name.lower().split(".")[1:]} and name.lower() not in _BESIDE_PICTURES for name in names)
+    if not has_lists and _has_pictures(folder, names, []):
         raise ValueError(f"{flag} {path}: holds pictures and is no list; --dataset folder collects those")
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 
 from dalle.pictures.apart import decode_apart
 from dalle.pictures.faults import UndecodableImage
-from dalle.pictures.file_names import FAMILIAR, files_in, head_of, is_picture, passed_over
+from dalle.pictures.file_names import FAMILIAR, ending_of, files_in, head_of, is_picture, passed_over
 from dalle.pictures.pixels import Pixels
+
+_CAPTIONS = frozenset(("txt", "json", "jsonl"))
+"""How files end that tell the captions of pictures beside them; that nobody asks for those here goes without saying."""
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -44,7 +47,7 @@ def picture_names(folder: Path) -> list[str]:
             f"{folder}: has no pictures, expected files that end in {FAMILIAR}; give a folder that has some, or "
             "leave it out"
         )
-    if others:
+    if others := [name for name in others if ending_of(name) not in _CAPTIONS]:
         _say(f"{folder}: {passed_over(others)}")
     return sorted(names, key=lambda name: name.split("/"))
 
