@@ -462,6 +462,20 @@ def test_one_bad_value_of_coco_loses_its_row(tmp_path: Path, images: list, annot
     assert problem in problems[0]
 
 
+NO_NUMBERS = ("NaN", "Infinity", "-Infinity", "1e999")
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS)
+@pytest.mark.parametrize("within", ["[{}]", '{{"a": [1, {}]}}', '{{"a": {{"b": {}}}}}'])
+def test_what_is_no_json_does_not_become_some(tmp_path: Path, number: str, within: str) -> None:
+    """Where an additional column holds it; it is null."""
+    text = f'{{"url": "http://a.test/1", "caption": "a", "n": {within.format(number)}}}\n'
+    path = put(tmp_path, **{"l.jsonl": text}) / "l.jsonl"
+    source = open_source(ListOptions(url_list=(str(path),), save_additional_columns=("n",)))
+    ((column,),) = (batch["n"].to_pylist() for batch in source.rows())
+    assert json.loads(within.format("null")) == json.loads(column)
+
+
 # ---- lists in another format than they are said to be
 
 

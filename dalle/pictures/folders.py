@@ -14,9 +14,6 @@ from dalle.pictures.faults import UndecodableImage
 from dalle.pictures.file_names import FAMILIAR, ending_of, files_in, head_of, is_picture, passed_over
 from dalle.pictures.pixels import Pixels
 
-_CAPTIONS = frozenset(("txt", "json", "jsonl"))
-"""How files end that tell the captions of pictures beside them; that nobody asks for those here goes without saying."""
-
 
 def picture_files(folder: Path) -> list[Path]:
     """The pictures in a folder and its subfolders, in the order of the parts of their names.
@@ -30,7 +27,7 @@ def picture_files(folder: Path) -> list[Path]:
 def picture_names(folder: Path) -> list[str]:
     """The same relative to the folder, with `/` between their parts: a third of the memory of paths.
 
-    What lies there and is no picture is said once on standard error.
+    What lies there and is no picture is said once on standard error, but for the texts that may stand beside pictures.
     """
     names: list[str] = []
     others: list[str] = []
@@ -47,7 +44,7 @@ def picture_names(folder: Path) -> list[str]:
             f"{folder}: has no pictures, expected files that end in {FAMILIAR}; give a folder that has some, or "
             "leave it out"
         )
-    if others := [name for name in others if ending_of(name) not in _CAPTIONS]:
+    if others := [name for name in others if ending_of(name) != "txt"]:
         _say(f"{folder}: {passed_over(others)}")
     return sorted(names, key=lambda name: name.split("/"))
 

@@ -45,9 +45,28 @@ def captions_of(value: Any) -> list[str]:
 def extras_of(value: Mapping[str, Any], columns: ListColumns) -> list[str | None]:
     """The additional columns of an object, as JSON text; None where it has none."""
     return [
-        json.dumps(value[name], ensure_ascii=False) if value.get(name) is not None else None
+        json.dumps(_json_value(value[name]), ensure_ascii=False) if value.get(name) is not None else None
         for name in columns.save_additional_columns
     ]
+
+
+def _json_value(value: Any) -> Any:
+    """A value in which no list and no object holds NaN or infinity, which are no JSON; a number by itself stays one."""
+    if not isinstance(value, list | dict):
+        return value
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return _finite(value)
+    return value
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_text(value: Any) -> str:
