@@ -115,7 +115,8 @@ def _collect_again(folder: Folder, options: IngestOptions, engine: Engine) -> Ma
 
 
 def _say_what_is_short(options: IngestOptions) -> None:
-    if options.fetching.downloader == "builtin" and (sentence := shortage(options.fetching.thread_count)):
+    processes = min(options.processes_count or 4, 4)
+    if options.fetching.downloader == "builtin" and (sentence := shortage(options.fetching.thread_count, processes)):
         print(sentence, file=sys.stderr)
 
 

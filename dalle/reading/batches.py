@@ -16,10 +16,11 @@ pictures are decoded by the rank that takes them. `dalle.reading.endless` reads 
 from __future__ import annotations
 
 import logging
+import operator
 import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from torch.utils.data import IterableDataset
 
 from dalle.reading.ahead import read_ahead
 from dalle.reading.epoch_order import EpochOrder, Piece
+from schemas.ranges import MOST_STEPS
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ class Batches:
         announced: log how many batches there are and what is left over.
 
     Raises:
-        ValueError: if the batch cannot be shared out, or the dataset does not fill one.
+        ValueError: if the batch cannot be shared out, a number is none, or the dataset does not fill one.
     """
 
     def __init__(
@@ -111,7 +113,18 @@ class Batches:
         announced: bool = True,
     ) -> None:
         total = int(sum(shards.counts))
-        if batch_size < 1 or batch_size % ranks or not 0 <= rank < ranks or window < 1 or seed < 0 or workers < 0:
+        batch_size, seed, window, rank, ranks, workers = (
+            _whole(name, number)
+            for name, number in (
+                ("batch_size", batch_size),
+                ("seed", seed),
+                ("window", window),
+                ("rank", rank),
+                ("ranks", ranks),
+                ("workers", workers),
+            )
+        )
+        if batch_size < 1 or not 0 <= rank < ranks or batch_size % ranks or window < 1 or seed < 0 or workers < 0:
             raise ValueError(
                 f"batch_size {batch_size}, rank {rank} of {ranks}, window {window}, seed {seed}, workers {workers}: "
                 "expected a batch that is shared out equally, and nothing negative"
@@ -138,6 +151,17 @@ class Batches:
     def left_over(self) -> int:
         """Examples at the end of this epoch that fill no batch; other ones each epoch."""
         return (self._total - self._consumed) % self._order[0]
+
+    def __getitem__(self, _index: object) -> NoReturn:
+        """Batches come in their order: a `DataLoader` around this, which asks for items by number, is told so.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "Batches gives whole batches in their order and none by number: read it by `for batch in batches`, without "
+            "a DataLoader around it; Batches(..., workers=N) reads ahead in N processes"
+        )
 
     def __iter__(self) -> Generator[Batch]:
         """What is left of this epoch."""
@@ -179,21 +203,39 @@ class Batches:
         """Go on from there, with any number of ranks and workers.
 
         Raises:
-            ValueError: if it was a reading of another dataset or in another order.
+            ValueError: if it was a reading of another dataset or in another order, or of none at all.
+            TypeError: if it is no mapping.
         """
         _, seed, window = self._order
+        if not isinstance(state, Mapping):
+            raise TypeError(f"the state is of type {type(state).__name__}, expected what state_dict() gave, a mapping")
+        if missing := [name for name in self.state_dict() if name not in state]:
+            raise ValueError(
+                f"the state has no {' and no '.join(missing)}: it is not what state_dict() of Batches gave; give what "
+                "the training saved, or begin anew"
+            )
         for name, mine in (("data", self._shards.fingerprint), ("seed", seed), ("window", window)):
-            if state.get(name) != mine:
+            if state[name] != mine:
                 raise ValueError(
-                    f"the state is of a reading with {name} {state.get(name)}, expected {mine}; give what the training "
+                    f"the state is of a reading with {name} {state[name]}, expected {mine}; give what the training "
                     "began with, or begin anew"
                 )
-        epoch, consumed = int(state["epoch"]), int(state["consumed"])
-        if epoch < 0 or not 0 <= consumed <= self._total:
+        epoch, consumed = (_whole(f"the state's {name}", state[name]) for name in ("epoch", "consumed"))
+        if not 0 <= epoch <= MOST_STEPS or not 0 <= consumed <= self._total:
             raise ValueError(
-                f"the state is of a reading that took {consumed} of {self._total} examples in epoch {epoch}"
+                f"the state has consumed {consumed} of {self._total} examples in epoch {epoch}, which cannot be; give "
+                "what the training saved, or begin anew"
             )
         self._epoch, self._consumed = epoch, consumed
+
+
+def _whole(name: str, number: Any) -> int:
+    try:
+        if not isinstance(number, bool):
+            return operator.index(number)
+    except TypeError:
+        pass
+    raise ValueError(f"{name} is {number!r:.60}, expected a whole number")
 
 
 @dataclass

@@ -14,6 +14,7 @@ from dalle.sandbox import fork_ahead
 from pipelines import local
 from pipelines.local.fork_server import at_beginning
 from pipelines.running.flags import parse
+from pipelines.running.runners import check_runner
 from schemas.commands.ending import CommandWords, conclude
 from schemas.commands.printing import coloured
 from schemas.commands.stopping import asked_to_stop
@@ -52,6 +53,7 @@ def run(command: Command[T], argv: Sequence[str] | None) -> int:
         _quieten()
         with coloured(sys.argv if argv is None else argv):
             options, flags = parse(command.name, command.manual or "", command.options, argv)
+        check_runner(flags)
         only_prints = command.only_prints(options)
         if command.decodes and argv is None:
             fork_ahead()

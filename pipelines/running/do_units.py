@@ -35,14 +35,6 @@ class Engine:
     processes: int = 0
     """Worker processes on this machine, at most; 0 is one for each core."""
 
-    def __post_init__(self) -> None:
-        """A runner that there is not is found out before anything is written."""
-        runner = PipelineOptions(self.flags).view_as(StandardOptions).runner
-        known = [name.lower() for name in StandardOptions.KNOWN_RUNNER_NAMES]
-        if runner and "." not in runner and not {runner.lower(), f"{runner.lower()}runner"} & set(known):
-            names = ", ".join(sorted(StandardOptions.KNOWN_RUNNER_NAMES))
-            raise ValueError(f"--runner {runner}: expected one of {names}, or a class's full name")
-
     def processes_for(self, units: int) -> int:
         """Never more than there are units."""
         return min(self.processes or len(os.sched_getaffinity(0)), units)

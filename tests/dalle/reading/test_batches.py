@@ -16,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from dalle.pictures.augment import dvae_view
 from dalle.reading.batches import Batch, Batches, Reading
@@ -279,3 +280,67 @@ def test_bad_batches_and_states_are_refused(shards: ExampleShards, tmp_path: Pat
     other = ExampleShards(write_dataset(tmp_path / "other", (9,)))
     with pytest.raises(ValueError, match="the state is of a reading with data"):
         Batches(other, batch_size=4, seed=1).load_state_dict(state)
+
+
+@pytest.mark.parametrize("numbers", [{"batch_size": n} for n in ("4", None, 4.0, True, 0, -4, float("nan"))]
+    + [{"ranks": 0}, {"ranks": None}, {"rank": 1}, {"rank": "0"}, {"window": 0}, {"window": 1e3}, {"seed": -1}, {"workers": "2"}],
+    ids=str,
+)  # fmt: skip
+def test_numbers_that_are_none(shards: ExampleShards, numbers: dict[str, object]) -> None:
+    """Each in one sentence that names it."""
+    with pytest.raises(ValueError, match=f"{next(iter(numbers)).removesuffix('s')}.*expected a") as caught:
+        Batches(shards, **{"batch_size": 4, **numbers})  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+BAD = ("x", None, -1, 1.5, float("nan"), float("inf"), 10**30, True, [1], {})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{name: value} for name in ("epoch", "consumed") for value in BAD]
+    + [{name: value} for name in ("data", "seed", "window") for value in ("x", None, -1)]
+    + [{"consumed": TOTAL + 1}],
+    ids=str,
+)  # fmt: skip
+def test_states_that_nothing_saved(shards: ExampleShards, change: dict[str, object]) -> None:
+    """One sentence each, and the reading is where it was."""
+    batches = Batches(shards, batch_size=4)
+    next(iter(batches))
+    before = batches.state_dict()
+    with pytest.raises(ValueError, match=f"(?=.*{next(iter(change))})(?=.*expected|.*begin anew)") as caught:
+        batches.load_state_dict(before | change)
+    assert "\n" not in str(caught.value)
+    assert before == batches.state_dict()
+
+
+def test_states_without_members(shards: ExampleShards) -> None:
+    """The sentence says which; what is there beside them is left alone, and numbers may come from numpy or torch."""
+    batches = Batches(shards, batch_size=4)
+    state = batches.state_dict()
+    for names in itertools.chain.from_iterable(itertools.combinations(state, n) for n in range(1, 6)):
+        with pytest.raises(ValueError, match=f"the state has no {' and no '.join(names)}: "):
+            batches.load_state_dict({name: value for name, value in state.items() if name not in names})
+    for other in (None, [], "state", 3):
+        with pytest.raises(TypeError, match="expected what state_dict"):
+            batches.load_state_dict(other)  # type: ignore[arg-type]
+    batches.load_state_dict(state | {"epoch": np.int64(2), "consumed": torch.tensor(8), "by": "us"})
+    assert {"epoch": 2, "consumed": 8}.items() <= batches.state_dict().items()
+
+
+def test_batches_as_other_things(shards: ExampleShards) -> None:
+    """Around a `DataLoader` they say what to do, with and without its processes; copied they read on by themselves."""
+    batches = Batches(shards, batch_size=4)
+    for loader in (DataLoader(batches), DataLoader(batches, batch_size=None), DataLoader(batches, shuffle=True)):
+        with pytest.raises(TypeError, match=r"read it by `for batch in batches`, without a DataLoader"):
+            next(iter(loader))
+    first, second = list(batches), list(batches)
+    assert (TOTAL // 4, TOTAL // 4, 2) == (len(first), len(second), batches.epoch)
+    assert not same(first, second)
+    again = Batches(shards, batch_size=4)
+    reading = iter(again)
+    taken = [next(reading), next(reading)]
+    other = pickle.loads(pickle.dumps(again))
+    assert len(other) == len(again) == TOTAL // 4 - 2
+    assert same(first, taken + list(other))
+    assert same(first, taken + list(reading))

@@ -155,7 +155,7 @@ def test_a_state_of_something_else_is_refused(folder: Path, copy: Path) -> None:
     moved.load_state_dict(state)
     with pytest.raises(ValueError, match="the state is of a reading with seed 1, expected 2"):
         Batches(PictureFolders([copy], resolution=SIDE), batch_size=6, seed=2).load_state_dict(state)
-    with pytest.raises(ValueError, match="the state is of a reading with data None"):
+    with pytest.raises(ValueError, match="the state has no epoch and no consumed"):
         moved.load_state_dict({"batches": 3, "pictures": "as FolderBatches left it"})
     (copy / "class 0/00.png").rename(copy / "class 0/0.png")
     for folders, drawn_share in (([copy], 0.0), ([folder], 0.5), ([folder, folder], 0.0)):
