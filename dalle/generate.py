@@ -34,7 +34,7 @@ from dalle.drawing.job import Drawing
 from dalle.drawing.options import GenerateOptions
 from dalle.drawing.watching import Watcher
 from schemas.commands.ending import CommandWords, conclude
-from schemas.commands.printing import coloured
+from schemas.commands.printing import coloured, counted
 from schemas.exit_codes import OK
 from schemas.output_place import check_output
 
@@ -48,7 +48,7 @@ def generate(options: GenerateOptions) -> int:
     drawing = Drawing(options, captions, generator, watcher)
     drawing.check()
     print(
-        f"generate\n\n  captions: {len(captions):,}, {options.samples:,} samples of each\n"
+        f"generate\n\n  captions: {len(captions):,}, {counted(options.samples, 'sample')} of each\n"
         f"  prior: {options.prior}, {config.layers} layers, {generator.models.side} x {generator.models.side} codes"
     )
     began = time.monotonic()
@@ -58,7 +58,7 @@ def generate(options: GenerateOptions) -> int:
     if not drawn:
         print(f"  {folder}: is finished already, nothing to do")
         return OK
-    print(f"  drawn: {len(captions) * options.samples:,} samples, {time.monotonic() - began:,.1f} s")
+    print(f"  drawn: {counted(len(captions) * options.samples, 'sample')}, {time.monotonic() - began:,.1f} s")
     print(f"  look at: {folder / 'index.html'}")
     return OK
 

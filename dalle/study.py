@@ -36,7 +36,7 @@ from dalle.evaluation.study.counting import TALLY, CountOptions, answer_files, n
 from dalle.evaluation.study.page import PAGES
 from dalle.flags import parse
 from schemas.commands.ending import CommandFailed, CommandWords, conclude
-from schemas.commands.printing import coloured, trusted
+from schemas.commands.printing import coloured, counted, trusted
 from schemas.exit_codes import OK
 from schemas.folder import RECIPE, Folder
 from schemas.lock import only_run
@@ -64,7 +64,7 @@ def ask(options: AskOptions) -> int:
         except ValueError as error:
             raise CommandFailed(str(error)) from None
         held.remove(RECIPE)
-    print(f"study\n\n  captions: {len(study.captions):,} on {len(names):,} pages")
+    print(f"study\n\n  captions: {len(study.captions):,} on {counted(len(names), 'page')}")
     print(f"  hand out: {folder}/{PAGES}, a page to each of five workers or more\n  keep: {folder}/{KEY}")
     if options.pages.seed == StudyOptions().seed:
         print(

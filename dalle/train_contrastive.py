@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dalle.training.machine import prepare
 from schemas.commands.guard import begin_guarded
+from schemas.commands.printing import counted
 
 if __name__ == "__main__":
     prepare()
@@ -73,7 +74,8 @@ def _introduce(options: TrainContrastiveOptions, pairs: TrainingPairs, weights: 
     left_out = f"; {pairs.without_caption:,} have no caption and are left out" if pairs.without_caption else ""
     print(
         f"train_contrastive\n\n  pairs: {sum(pairs.all.counts):,} of {options.pairs.input_folder}{left_out}\n"
-        f"  held out: {parts.held_out:,} pairs, {parts.equal_pictures:,} of those trained on have a picture of theirs\n"
+        f"  held out: {counted(parts.held_out, 'pair')}, {parts.equal_pictures:,} of those trained on have a picture "
+        "of theirs\n"
         f"  network: {weights:,} weights, pictures of {size.image_size} x {size.image_size}, {size.text_length} text "
         f"positions of {pairs.words.vocab_size:,} tokens, vectors of {size.dimension}"
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dalle.training.machine import prepare
 from schemas.commands.guard import begin_guarded
+from schemas.commands.printing import counted
 
 if __name__ == "__main__":
     prepare()
@@ -55,7 +56,7 @@ def train_detector(options: TrainDetectorOptions) -> int:
 
         def introduce() -> None:
             print(
-                f"train_detector\n\n  pictures: {len(files):,} photographs, {options.drawn:,} drawn\n"
+                f"train_detector\n\n  pictures: {counted(len(files), 'photograph')}, {options.drawn:,} drawn\n"
                 f"  network: {weights:,} weights, vectors of {options.network.dimension}"
             )
 

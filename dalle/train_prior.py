@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from dalle.training.machine import prepare
 from schemas.commands.guard import begin_guarded
+from schemas.commands.printing import counted
 
 if __name__ == "__main__":
     prepare()
@@ -218,9 +219,10 @@ def _introduce(options: TrainPriorOptions, parts: Split[ExampleShards], prior: n
 def _held_out(parts: Split[ExampleShards]) -> str:
     if not parts.held_out:
         return "no examples, so nothing will be said of what is learnt beyond them"
+    held_out = counted(parts.held_out, "example")
     if not parts.equal_pictures:
-        return f"{parts.held_out:,} examples; none that is trained on has the codes of one of them"
-    return f"{parts.held_out:,} examples; {parts.equal_pictures:,} that are trained on have the codes of one of them"
+        return f"{held_out}; none that is trained on has the codes of one of them"
+    return f"{held_out}; {parts.equal_pictures:,} that are trained on have the codes of one of them"
 
 
 def _say_whether_it_fell(folder: Path, took: str) -> int:

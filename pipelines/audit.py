@@ -13,6 +13,7 @@ Without a folder it takes the sample's examples, or before there are any, its pa
 from __future__ import annotations
 
 from schemas.commands.guard import begin_guarded, is_guarded
+from schemas.commands.printing import counted
 
 if __name__ == "__main__":
     begin_guarded("pipelines.audit")  # before the imports below, which take seconds
@@ -73,8 +74,8 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
     for fault in faults:
         print(" ".join(fault.split()), flush=True)  # one line, whatever a library had to say
     counts = Counts.of_json(manifest["counts"])
-    what = f"{len(manifest['shards'])} shards, {counts.rows:,} rows, {counts.kept:,} kept"
-    print(f"{folder}: {what}, {len(faults)} fault{'' if len(faults) == 1 else 's'}")
+    what = f"{counted(len(manifest['shards']), 'shard')}, {counted(counts.rows, 'row')}, {counts.kept:,} kept"
+    print(f"{folder}: {what}, {counted(len(faults), 'fault')}")
     return FAILED if faults else OK
 
 

@@ -20,6 +20,7 @@ where `benchmarks/near_duplicates.py` finds the most copies while nine in ten of
 from __future__ import annotations
 
 from schemas.commands.guard import begin_guarded
+from schemas.commands.printing import counted
 
 if __name__ == "__main__":
     begin_guarded("pipelines.dedup")  # before the imports below, which take seconds
@@ -135,8 +136,8 @@ def _dedup_sample(options: DedupOptions, flags: list[str]) -> int:
 
 def _report(passes: Passes, counts: Counts, summaries: list[SetSummary], seconds: float) -> None:
     facts: dict[str, Any] = {
-        f"references {s.name}": f"{s.overlapping:,} of {s.references:,} have a copy; {s.removed:,} pictures removed at "
-        f"{s.threshold:.3f} and above"
+        f"references {s.name}": f"{s.overlapping:,} of {s.references:,} have a copy; {counted(s.removed, 'picture')} "
+        f"removed at {s.threshold:.3f} and above"
         for s in summaries
     }
     facts |= {
@@ -150,7 +151,7 @@ def _report(passes: Passes, counts: Counts, summaries: list[SetSummary], seconds
 
 def _say_within(passes: Passes, counts: Counts) -> str:
     exact = read_parquet(passes.folder, EXACT_FILE, ["key"]).num_rows
-    same_bytes = f"{exact:,} pictures have the same bytes as an earlier one"
+    same_bytes = f"{counted(exact, 'picture')} {'has' if exact == 1 else 'have'} the same bytes as an earlier one"
     if not passes.options.within:
         return f"{same_bytes}; they stay, --within takes them and edited copies out"
     gone = {word: counts.reasons["dedup", word] for word in WITHIN}

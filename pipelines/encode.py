@@ -13,6 +13,7 @@ pairs, and the vocabulary learnt from them if there is one.
 from __future__ import annotations
 
 from schemas.commands.guard import begin_guarded
+from schemas.commands.printing import counted
 
 if __name__ == "__main__":
     begin_guarded("pipelines.encode")  # before the imports below, which take seconds
@@ -102,7 +103,7 @@ def _report(folder: Folder, made: Made, seconds: float) -> None:
         "dataset": folder,
         "captions": f"{captions:,}, {cut:,} of them cut to 256 tokens",
         "crops": f"{crops:,}, {crops / seconds:,.1f} a second, {seconds:,.1f} s in all",
-        "bytes": f"{human_bytes(stored)} stored in {len(markers)} shards",
+        "bytes": f"{human_bytes(stored)} stored in {counted(len(markers), 'shard')}",
     }
     print_report("encode", made.counts, facts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field as dataclass_field
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -57,3 +58,20 @@ def words_of(flag: str, values: tuple[str, ...]) -> tuple[str, ...]:
     except ValueError:
         raise ValueError(f"""{flag} {values[0]}: expected words, or a list of strings such as '["a","b"]'""") from None
     return tuple(words)
+
+
+def spelled(value: Any) -> str:
+    """An option's value as a user types or reads it, not as Python writes it.
+
+    >>> spelled([0.9, 0.98]), spelled(None), spelled(True), spelled({"coco": 0.3, "cub": None})
+    ('0.9 0.98', 'not given', 'yes', 'coco 0.3, cub not given')
+    """
+    if value is None:
+        return "not given"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {spelled(each)}" for name, each in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(spelled, value)) or "none"
+    return str(value)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dalle.text.caption_file import caption_lines
+from schemas.commands.printing import counted
 from schemas.folder import Folder
 from schemas.json_text import parse_json
 from schemas.opening import open_dataset
@@ -77,7 +78,9 @@ def draw_captions(source: str, count: str, seed: int) -> list[Caption]:
             firsts.setdefault(caption.text, caption)
         captions = list(firsts.values())
     elif int(count) > len(captions):
-        raise ValueError(f"--captions {count}: {source} has {len(captions):,} captions; give at most as many, or all")
+        raise ValueError(
+            f"--captions {count}: {source} has {counted(len(captions), 'caption')}; give at most as many, or all"
+        )
     else:
         drawn = np.random.default_rng(seed).choice(len(captions), int(count), replace=False)
         captions = [captions[number] for number in np.sort(drawn)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dalle.evaluation.pictures import Source
 from dalle.evaluation.scales import Scale
 from dalle.evaluation.statistics import Statistics
+from schemas.commands.printing import counted
 
 
 def check_enough(name: str, pictures: int, scale: Scale | None = None) -> None:
@@ -14,10 +15,12 @@ def check_enough(name: str, pictures: int, scale: Scale | None = None) -> None:
         ValueError: if there are fewer than two, or than two that a scale counts.
     """
     if pictures < 2:
-        raise ValueError(f"{name}: has {pictures} pictures that can be read, expected 2 or more to be judged")
+        raise ValueError(
+            f"{name}: has {counted(pictures, 'picture')} that can be read, expected 2 or more to be judged; give more"
+        )
     if scale is not None and scale.counted(pictures) < 2:
         raise ValueError(
-            f"{name}: has {pictures} pictures, and the scale {scale.name} counts only whole batches of "
+            f"{name}: has {counted(pictures, 'picture')}, and the scale {scale.name} counts only whole batches of "
             f"{scale.whole_batches_of}; give more, or --scale tf"
         )
 
@@ -30,8 +33,8 @@ def check_splits(name: str, pictures: int, splits: int) -> None:
     """
     if pictures < splits:
         raise ValueError(
-            f"{name}: has {pictures:,} pictures, fewer than the {splits:,} splits of an Inception Score; give more, or "
-            f"--splits {pictures}"
+            f"{name}: has {counted(pictures, 'picture')}, fewer than the {splits:,} splits of an Inception Score; give "
+            f"more, or --splits {pictures}"
         )
 
 

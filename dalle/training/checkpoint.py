@@ -26,6 +26,7 @@ from dalle.training.stored_checkpoint import DAMAGED, drop_old, is_part, opened,
 from dalle.training.tensor_file import write_tensors
 from dalle.training.tensor_reader import read_header
 from dalle.training.trees import join, split
+from schemas.commands.printing import said_by
 from schemas.folder import Folder
 from schemas.regular_file import check_regular
 from schemas.whole_file import whole_file
@@ -125,7 +126,9 @@ def _complaining_of(name: str) -> Iterator[None]:
     try:
         yield
     except (*DAMAGED, safetensors.SafetensorError) as error:
-        raise ValueError(f"{name}: is no checkpoint of ours ({error!r}); delete it to go on from another") from None
+        raise ValueError(
+            f"{name}: is no checkpoint of ours ({said_by(error)}); delete it to go on from another"
+        ) from None
 
 
 def _whole(tree: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from dalle.training.together import next_batch, stop_together
 from schemas import opening
 from schemas.commands.ending import CommandFailed, cause_outside
 from schemas.commands.guard import ask_for_patience
+from schemas.commands.printing import said_by
 from schemas.commands.stopping import asked_to_stop, deferred
 from schemas.folder import Folder
 from schemas.lock import only_run
@@ -229,15 +230,15 @@ def _go_on(run: Run[Any], state: Mapping[str, Any], name: str) -> None:
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         if is_broken_line(error):
             raise  # its parts are read by many, and one that was lost is no fault of the checkpoint
-        reason = (str(error).strip().splitlines() or [""])[-1].strip()
+        last = (str(error).strip().splitlines() or [""])[-1].strip()  # torch lists all that is wrong
+        reason = said_by(error) if isinstance(error, KeyError) else last
         raise ValueError(
-            f"{name}: does not hold what this training needs ({type(error).__name__}: {reason}); delete it to go on "
-            "from another"
+            f"{name}: does not hold what this training needs ({reason}); delete it to go on from another"
         ) from None
     try:
         run.batches.load_state_dict(batches)
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{name}: does not say how far the batches were taken ({error!r}); delete it") from None
+        raise ValueError(f"{name}: does not say how far the batches were taken ({said_by(error)}); delete it") from None
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 

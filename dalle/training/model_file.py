@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from schemas.contents import why_not_left
 from schemas.json_text import parse_json
 from schemas.manifest import WEIGHTS
+from schemas.options import spelled
 from schemas.regular_file import check_regular
 
 ConfigT = TypeVar("ConfigT")
@@ -101,13 +102,9 @@ def check_same_sizes(where: str, has: Any, wanted: Any) -> None:
     """
     names = [field.name for field in fields(has) if getattr(has, field.name) != getattr(wanted, field.name)]
     if names:
-        spelled = (", ".join(f"--{name} {_spelled(getattr(each, name))}" for name in names) for each in (has, wanted))
+        spelled = (", ".join(f"--{name} {spelled(getattr(each, name))}" for name in names) for each in (has, wanted))
         found, expected = spelled
         raise ValueError(f"{where}: is a network of {found}, expected {expected}; give the flags that it was made with")
-
-
-def _spelled(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 class _Misfit(ValueError):

@@ -27,6 +27,7 @@ from schemas.draft import NEXT, Draft
 from schemas.folder import RECIPE, Folder
 from schemas.journal import JOURNAL, put_in_place
 from schemas.manifest import MANIFEST, WEIGHTS, manifest, read_manifest, read_recipe, versions
+from schemas.options import spelled
 from schemas.output_place import check_whose
 
 IncrementalMode = Literal["incremental", "overwrite"]
@@ -220,6 +221,7 @@ def check_same(
         if before != now:
             if isinstance(before, Mapping) and isinstance(now, Mapping):
                 before, now = (_sizes(*pair) for pair in ((before, now), (now, before)))
+            before, now = spelled(before), spelled(now)
             raise ValueError(
                 f"{folder}: was begun with {what} {before}, now it is {now}; give the options that it began with, "
                 f"{instead}"
@@ -233,13 +235,16 @@ def check_same(
 
 def _sizes(some: Mapping[str, Any], others: Mapping[str, Any]) -> str:
     """Those that others do not have."""
-    return ", ".join(f"{name} {some[name]}" for name in sorted(some) if some[name] != others.get(name)) or "no others"
+    return (
+        ", ".join(f"{name} {spelled(some[name])}" for name in sorted(some) if some[name] != others.get(name))
+        or "no others"
+    )
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Names of the options that differ, with their old values."""
     names = [name for name, value in new.items() if name not in _MAY_CHANGE and old.get(name) != value]
-    return ", ".join(f"{name} ({old.get(name)})" for name in names)
+    return ", ".join(f"{name} ({spelled(old.get(name))})" for name in names)
 
 
 def _spell(inputs: Sequence[Mapping[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from schemas.draft import Draft
 from schemas.folder import RECIPE, Folder
 from schemas.lock import LOCKS
 from schemas.manifest import MANIFEST, Counts, fingerprint, marker_name, read_manifest, read_recipe
+from schemas.options import spelled
 from schemas.output_place import check_whose
 from schemas.reasons import REASONS
 
@@ -222,7 +223,7 @@ def _options_beside(old: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Names of the options that differ, with their old values."""
-    return ", ".join(f"{name} ({old.get(name)})" for name, value in new.items() if old.get(name) != value)
+    return ", ".join(f"{name} ({spelled(old.get(name))})" for name, value in new.items() if old.get(name) != value)
 
 
 def _check_same_inputs(folder: Folder, old: Mapping[str, Any], recipe: Recipe) -> None:
@@ -235,8 +236,9 @@ def _check_same_inputs(folder: Folder, old: Mapping[str, Any], recipe: Recipe) -
     for name, value in _options_beside(old, replace(recipe, options={})).items():
         if old["options"].get(name) != value:
             raise ValueError(
-                f"{folder}: was made with {name} {old['options'].get(name)}, now it is {value}, which would give "
-                "rows other keys; use --incremental_mode overwrite to start anew, or another --output_folder"
+                f"{folder}: was made with {name} {spelled(old['options'].get(name))}, now it is {spelled(value)}, "
+                "which would give rows other keys; use --incremental_mode overwrite to start anew, or another "
+                "--output_folder"
             )
 
 

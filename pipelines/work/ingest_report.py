@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.running.dataset import Made
 from pipelines.running.report import human_bytes, print_failures, print_report, print_unexpected
+from schemas.commands.printing import counted
 from schemas.folder import Folder
 
 
@@ -18,9 +19,10 @@ def report(folder: Folder, made: Made, seconds: float) -> None:
         kept = sum(marker.counts.kept for marker in made.markers)
         fetched = sum(marker.run.get("bytes_fetched", 0) for marker in made.markers)
         stored = sum(file.size for marker in made.markers for file in marker.files)
+        shards = counted(len(made.markers), "shard")
         facts |= {
             "rate": f"{kept / seconds:,.1f} images/s kept, {rows / seconds:,.1f} rows/s, {seconds:,.1f} s in all",
-            "bytes": f"{human_bytes(fetched)} fetched, {human_bytes(stored)} stored in {len(made.markers)} shards",
+            "bytes": f"{human_bytes(fetched)} fetched, {human_bytes(stored)} stored in {shards}",
         }
     print_report("ingest", made.counts, facts)
     print_unexpected(made.counts, [text for marker in made.markers for text in marker.run.get("unexpected", ())])

@@ -47,6 +47,25 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def counted(number: int, thing: str) -> str:
+    """So many of a thing, in words.
+
+    >>> counted(1, "pair"), counted(1200, "pair")
+    ('1 pair', '1,200 pairs')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def said_by(error: BaseException) -> str:
+    """What an error says, in one line, as a person would say it: without its class, and of a name that is missing that.
+
+    >>> said_by(KeyError("step")), said_by(ValueError("too long\n")), said_by(IndexError())
+    ("'step' is missing", 'too long', 'IndexError')
+    """
+    words = one_line(str(error))
+    return f"{words} is missing" if isinstance(error, KeyError) else words or type(error).__name__
+
+
 def _escaped(character: str) -> str:
     return character.encode("ascii", "backslashreplace").decode() if character > "\x7f" else repr(character)[1:-1]
 

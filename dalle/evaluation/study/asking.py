@@ -13,7 +13,7 @@ from dalle.evaluation.samples import SampleSource
 from dalle.evaluation.study.answers import read_key
 from dalle.evaluation.study.asked import Contestant, Study, StudyOptions, fingerprint_of
 from dalle.evaluation.study.page import KEY
-from schemas.commands.printing import one_line
+from schemas.commands.printing import counted, one_line
 from schemas.folder import RECIPE, Folder
 from schemas.options import no_change_of_bytes, options_json
 from schemas.output_place import check_whose
@@ -100,8 +100,8 @@ def _drawn(common: Sequence[str], options: AskOptions) -> list[tuple[int, str]]:
     count = len(common) if options.captions == ALL else int(options.captions)
     if count > len(common) or not common:
         raise ValueError(
-            f"--captions {options.captions}: the models have {len(common):,} captions in common; give at most as many, "
-            "or all, or draw pictures of the same captions with both"
+            f"--captions {options.captions}: the models have {counted(len(common), 'caption')} in common; give at "
+            "most as many, or all, or draw pictures of the same captions with both"
         )
     chosen = np.random.default_rng([options.pages.seed, 1]).choice(len(common), count, replace=False)
     return [(int(number), common[number]) for number in np.sort(chosen)]
