@@ -44,7 +44,7 @@ def picture_names(folder: Path) -> list[str]:
             f"{folder}: has no pictures, expected files that end in {FAMILIAR}; give a folder that has some, or "
             "leave it out"
         )
-    if others := [name for name in others if ending_of(name) != "txt"]:
+    if others := [name for name in others if ending_of(name) not in ("txt", "json", "jsonl")]:
         _say(f"{folder}: {passed_over(others)}")
     return sorted(names, key=lambda name: name.split("/"))
 

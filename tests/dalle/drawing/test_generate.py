@@ -175,7 +175,7 @@ def test_masks_that_are_refused(
         (("x", "--samples", 0), "--samples 0: expected 1 or more"),
         (("x", "--keep", 9), "--keep 9: there are 5 --samples"),
         (("x", "--temperature", -1), "--temperature -1.0: expected 0 or more"),
-        (("x", "--prior", "nowhere"), "--prior nowhere: there is no model.safetensors"),
+        (("x", "--prior", "nowhere"), "--prior nowhere: is not there, expected a prior"),
         (("x", "--dvae", "builtin"), "was trained for the dvae"),
         (("x", "--captions_file", "nowhere.txt"), "nowhere.txt: No such file or directory"),
         (("x", "--image", "pyproject.toml"), "--image pyproject.toml: cannot be read as a picture"),
@@ -221,7 +221,7 @@ def test_what_was_drawn_stays(prior: Path, tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "other").mkdir()
     (tmp_path / "other/mine.txt").write_text("mine")
     run(prior, tmp_path / "other", "snow", code=2)
-    assert "holds 'mine.txt' but no manifest.json" in capsys.readouterr().err
+    assert "holds 'mine.txt', which no job of ours made" in capsys.readouterr().err
 
 
 def test_the_best_of_the_first_are_kept(prior: Path, tmp_path: Path) -> None:
