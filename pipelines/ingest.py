@@ -61,18 +61,19 @@ def ingest(options: IngestOptions, flags: list[str]) -> int:
 
 
 def _ingest(options: IngestOptions, flags: list[str], name: str) -> int:
+    lists = options.source.url_list or ()
+    for path in lists:
+        if options.source.dataset == "folder":
+            check_pictures(path, "--url_list")
+        elif options.source.dataset is None:
+            check_no_pictures(path, "--url_list")
     if options.plan:
         plan(options, name)
         return OK
     if options.output_folder is None:
         raise ValueError("--output_folder is missing; say where the dataset made of --url_list goes")
-    lists, pictures = options.source.url_list or (), options.source.image_folder
-    for given in lists:
-        if options.source.dataset == "folder":
-            check_pictures(given, "--url_list")
-        elif options.source.dataset is None:
-            check_no_pictures(given, "--url_list")
-    check_output(options.output_folder, "ingest", {"--url_list": lists, "--image_folder": [pictures]})
+    reads = {"--url_list": lists, "--image_folder": [options.source.image_folder]}
+    check_output(options.output_folder, "ingest", reads)
     begun = time.monotonic()
     make = _collect_again if options.incremental_mode == "retry" else _collect
     with output_folder(options.output_folder) as folder:

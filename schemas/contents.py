@@ -115,8 +115,10 @@ def check_pictures(path: str | os.PathLike[str], flag: str) -> None:
     Raises:
         ValueError: saying what it holds.
     """
+    if "://" in os.fspath(path):  # whoever opens it says what is wrong
+        return
     folder = Folder(path)
-    if folder.is_local and not (os.path.isdir(folder.root) and os.listdir(folder.root)):
+    if not (os.path.isdir(folder.root) and os.listdir(folder.root)):
         found = (
             "is empty" if os.path.isdir(folder.root) else "is a file" if os.path.exists(folder.root) else "is not there"
         )
@@ -133,8 +135,10 @@ def check_no_pictures(path: str, flag: str) -> None:
     Raises:
         ValueError: saying how those are collected.
     """
+    if not os.path.isdir(path):
+        return
     folder = Folder(path)
-    names = folder.names() if folder.is_local else []
+    names = folder.names()
     has_lists = any(_LISTS & {*name.lower().split(".")[1:]} and name.lower() not in _BESIDE_PICTURES for name in names)
     if not has_lists and _has_pictures(folder, names, []):
         raise ValueError(f"{flag} {path}: holds pictures and is no list; --dataset folder collects those")

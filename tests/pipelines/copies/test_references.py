@@ -18,7 +18,7 @@ from pipelines.copies.references import ReferenceArgument, find_references
 from pipelines.copies.stored_vectors import find_stored_vectors
 from pipelines.dedup import main
 from pipelines.ingest import main as ingest
-from schemas.exit_codes import NOTHING_KEPT
+from schemas.exit_codes import NOTHING_KEPT, USAGE
 from tests.conftest import write_jpeg
 
 
@@ -143,7 +143,8 @@ def test_embeddings_as_clip_retrieval_leaves_them(world: Path, clean: Path, tmp_
     assert 0 == run(world, tmp_path / "out", tmp_path / "clip")
     assert {"p0.jpg": "0.jpg", "p1.jpg": "1.jpg"} == denied(tmp_path / "out")
     assert detector == json.loads((clean / "img_emb/detector.json").read_text())
-    assert NOTHING_KEPT == run(world, tmp_path / "own", clean / "img_emb")
+    assert USAGE == run(world, tmp_path / "own", clean / "img_emb"), "the dataset itself"
+    assert NOTHING_KEPT == run(world, tmp_path / "own", clean / "img_emb", "--allow_self_reference")
     assert 6 == len(denied(tmp_path / "own"))
 
 
@@ -247,7 +248,7 @@ def test_only_numbered_vectors_count(tmp_path: Path) -> None:
         (["--threshold", "nan"], "--threshold nan: expected a cosine between -1 and 1"),
         (["--decisions", "{world}/none.json"], "No such file or directory"),
         (["--input_folder", "{world}/nowhere"], "nowhere"),
-        (["--output_folder", "{world}/val"], "which no job of ours made"),
+        (["--output_folder", "{world}/val"], "is the input, which --reference names"),
         (["--n_clusters", "3"], "n_clusters"),
     ],
 )
