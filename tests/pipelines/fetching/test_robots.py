@@ -57,7 +57,7 @@ def long_one(rules_at: int) -> bytes:
         pytest.param(http(RULES, "429 Too Many"), ["rate-limited"] * 2, id="429 is no leave"),
         pytest.param(http(RULES, "408 Timeout"), ["timeout"] * 2, id="408 is no leave"),
         pytest.param(http(RULES, "500 Failed"), ["http-5xx"] * 2, id="500"),
-        pytest.param(http(RULES, "999 Denied"), ["http-5xx"] * 2, id="999"),
+        pytest.param(http(RULES, "999 Denied"), ["http-4xx"] * 2, id="999"),
         pytest.param(http(RULES, "2000 OK"), ["bad-response"] * 2, id="2000"),
         pytest.param(http(RULES, "206 Partial"), ["bad-response"] * 2, id="206"),
         pytest.param(b"nothing like HTTP\r\n\r\n", ["bad-response"] * 2, id="no HTTP"),
