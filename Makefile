@@ -8,7 +8,7 @@ DETECTOR ?= builtin
 DVAE ?= data/sample/dvae
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check torture lint flink-test flink-test-small clean
+.PHONY: demo wheel test check torture lint flink-test flink-test-small clean
 
 demo: $(VENV)/installed
 	@echo "1 of 8: collect image-caption pairs from a small web that is drawn and served here"
@@ -34,6 +34,12 @@ demo: $(VENV)/installed
 	@echo "          data/sample/examples-contact-sheet.png  pictures, each with what its codes stand for on its right"
 	@echo "          data/sample/drawn/index.html            what was drawn, from the likeliest on"
 	@echo "          data/sample/examples/manifest.json      what it was all made from, and its sums"
+
+# The package as one file, which pip installs elsewhere with its commands: dalle-ingest, dalle-dedup, dalle-generate ...
+wheel: $(VENV)/installed
+	rm -rf build/lib dist
+	$(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist
 
 # All there is, in under 15 minutes on two cores, two files of tests at a time; at its end it says which ten tests took longest.
 test: $(VENV)/installed-dev lint
@@ -75,4 +81,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build data .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build dist data .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
