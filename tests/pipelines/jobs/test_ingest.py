@@ -19,7 +19,7 @@ import pytest
 from pipelines.ingest import main
 from schemas.folder import Folder
 from schemas.pair_shards import read_pictures
-from tests.conftest import ROOT, Job, SmallDisk, hashes, jsonl, run_job
+from tests.conftest import ROOT, Job, SmallDisk, hashes, jsonl, run_job, until
 from tests.server import Web
 
 pytestmark = pytest.mark.slow
@@ -175,17 +175,17 @@ def test_the_ledger_answers_for_every_row(links: Path, coco_web: Web, tmp_path: 
     assert kept == [key for shard in shards for key, _, _ in read_pictures(Folder(out), shard)]
 
 
-def test_a_unit_that_raises(
-    links: Path, coco_web: Web, whole: dict, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_unit_that_raises(links: Path, coco_web: Web, whole: dict, tmp_path: Path) -> None:
     """The others finish, there is no manifest, the exit code says so and the unit is named; a rerun completes it."""
     out = tmp_path / "out"
-    (out / "00003.tar").mkdir(parents=True)  # in the way of the unit's tar
-    (out / "_recipe.json").write_text(json.dumps({"job": "ingest", "inputs": [], "options": {}}))
     arguments = flags(links, coco_web, out, "--processes_count", 1)
-    (out / "_recipe.json").unlink()
-    assert 1 == main(arguments)
-    told = capsys.readouterr().err
+    with coco_web.holding():
+        job = Job("pipelines.ingest", *arguments)
+        until(lambda: (out / "_recipe.json").exists() or job.process.poll() is not None)
+        (out / "00003.tar").mkdir()  # in the way of the unit's tar
+    ended = job.ended()
+    told = ended.stderr
+    assert 1 == ended.returncode
     assert "unit 00003 of 18 failed" in told
     assert "Is a directory" in told
     assert "Traceback" not in told
@@ -310,7 +310,11 @@ def test_retry_fetches_only_what_may_pass(web: Web, data: Path, tmp_path: Path) 
         ),
         (["--url_list", "{list}", "--output_folder", "{out}", "--url_col", "link"], "has no column 'link'", 2),
         (["--url_list", "{empty}", "--output_folder", "{out}"], "the list has no rows", 2),
-        (["--url_list", "{foreign}", "--output_folder", "{out}"], "no file in this folder ends with .", 2),
+        (
+            ["--url_list", "{foreign}", "--output_folder", "{out}"],
+            "holds pictures and is no list; --dataset folder collects those",
+            2,
+        ),
         (["--url_list", "{list}", "--output_folder", "{foreign}"], "holds 'photo.jpg', which no job of ours made", 2),
         (["--caption_col", "x"], "--url_list is missing", 2),
         (["--url_list", "{list}", "--output_folder", "{list}"], "list.csv: is a file, expected a folder", 2),
