@@ -17,6 +17,7 @@ from schemas.commands.guard import begin_guarded
 if __name__ == "__main__":
     begin_guarded("pipelines.ingest")  # before the imports below, which take seconds
 
+import contextlib
 import functools
 import sys
 import time
@@ -108,7 +109,10 @@ def _collect(folder: Folder, options: IngestOptions, engine: Engine) -> Made:
 def _collect_again(folder: Folder, options: IngestOptions, engine: Engine) -> Made:
     """Take the units of a finished dataset in which something failed that may have passed, and fetch that again."""
     _say_what_is_short(options)
-    draft, recipe, units = begin_retry(folder, recipe_of(options, (), {}))
+    inputs = []
+    with contextlib.suppress(FileNotFoundError):  # who asks again need not have kept the list
+        inputs = open_list(options).inputs()
+    draft, recipe, units = begin_retry(folder, recipe_of(options, inputs, {}))
     again = may_pass(folder, units)
     do_units(draft, again, _step(work=work_again(folder, options), again=True), engine)
     check_all_done(draft.own, again)

@@ -125,7 +125,8 @@ def check_pictures(path: str | os.PathLike[str], flag: str) -> None:
         raise ValueError(f"{flag} {path}: {found}, expected a folder of pictures; give one")
     left = JOBS.get(job_in(folder))
     if left and left.table not in ("samples", ""):
-        instead = "; --input_folder reads those" if left.table == "pairs" else ""
+        reader = "--dataset img2dataset" if flag == "--url_list" else "--input_folder"
+        instead = f"; {reader} reads those" if left.table == "pairs" else ""
         raise ValueError(f"{flag} {path}: holds {left.words}, expected a folder of pictures{instead or '; give one'}")
 
 
@@ -138,6 +139,9 @@ def check_no_pictures(path: str, flag: str) -> None:
     if not os.path.isdir(path):
         return
     folder = Folder(path)
+    if (left := JOBS.get(job_in(folder))) and left.table:
+        instead = "--dataset img2dataset reads those" if left.table == "pairs" else "give the list of links itself"
+        raise ValueError(f"{flag} {path}: holds {left.words} and is no list; {instead}")
     names = folder.names()
     has_lists = any(_LISTS & {*name.lower().split(".")[1:]} and name.lower() not in _BESIDE_PICTURES for name in names)
     if not has_lists and _has_pictures(folder, names, []):

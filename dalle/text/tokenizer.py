@@ -58,6 +58,8 @@ class Tokenizer:
         """
         try:
             file = parse_json(content)
+            if not isinstance(file, dict) or not isinstance(file.get("model"), dict):
+                raise ValueError("it has no model")
             model, added = file["model"], file.get("added_tokens") or []
             kind, entries = model["type"], model["vocab"]
             if model.get("continuing_subword_prefix"):  # longer than a part of a merge it makes the library panic

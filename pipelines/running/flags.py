@@ -11,7 +11,7 @@ import tyro
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
 from dalle.flags import paragraphs, registry
-from schemas.commands.flag_mistakes import flags_of, in_one_sentence, unknown_word
+from schemas.commands.flag_mistakes import flags_of, in_one_sentence, takes_a_word, unknown_word
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def parse(prog: str, manual: str, kind: type[T], argv: Sequence[str] | None) -> 
             registry=registry(),
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
         )
-    _check_beam_knows(rest, known, help_command)
+    _check_beam_knows(rest, known, help_command, takes_one=takes_a_word(kind))
     return options, rest
 
 
@@ -50,7 +50,7 @@ class _BeamParser(_BeamArgumentParser):
         raise ValueError(f"Beam: {message}")
 
 
-def _check_beam_knows(flags: list[str], known: list[str], help_command: str) -> None:
+def _check_beam_knows(flags: list[str], known: list[str], help_command: str, *, takes_one: bool) -> None:
     _load_runner(flags)
     parser = _BeamParser(add_help=False, allow_abbrev=False)
     for kind in PipelineOptions.__subclasses__():
@@ -59,7 +59,7 @@ def _check_beam_knows(flags: list[str], known: list[str], help_command: str) -> 
     _, unknown = parser.parse_known_args(flags)
     if unknown:
         beams = [name for name in parser._option_string_actions if name.startswith("--")]
-        raise ValueError(unknown_word(unknown, [*known, *beams], help_command))
+        raise ValueError(unknown_word(unknown, [*known, *beams], help_command, takes_one=takes_one))
 
 
 def _load_runner(flags: list[str]) -> None:

@@ -18,6 +18,9 @@ from schemas.options import spelled
 from schemas.output_place import check_whose
 from schemas.reasons import REASONS
 
+_MOST_SPELLED = 4
+"""Inputs that a sentence names."""
+
 IncrementalMode = Literal["incremental", "overwrite", "extend", "retry"]
 
 
@@ -142,19 +145,27 @@ def begin_retry(folder: Folder, recipe: Recipe) -> tuple[Draft, Recipe, list[Uni
 
     Args:
         folder: the dataset.
-        recipe: with the options of the work and the versions of today.
+        recipe: with the options of the work, the versions of today, and the inputs that were named, as far as they are
+            there; there may be fewer than the dataset was made from.
 
     Returns:
         The draft of its next state, the dataset's own recipe, and all its units.
 
     Raises:
-        ValueError: if it is not finished, or was made with other options.
+        ValueError: if it is not finished, or was made with other options or from something else.
     """
-    made = previous_run(folder).manifest
+    previous = previous_run(folder)
+    made = previous.manifest
     if made is None:
-        raise ValueError(f"{folder}: is not finished yet; run the job to its end first, then retry what failed")
+        state = "is not finished yet" if previous.recipe else "holds no dataset yet"
+        raise ValueError(f"{folder}: {state}; run the job to its end first, then retry what failed")
     if made["job"] != recipe.job:
         raise ValueError(f"{folder}: was made by the job {made['job']}, which has nothing to fetch again")
+    if not all(source in made["inputs"] for source in recipe.inputs):
+        raise ValueError(
+            f"{folder}: was made from {_spell(made)}, not from {_spell(recipe.to_json())}, of which nothing could be "
+            "fetched again; give its own list, or --incremental_mode extend to add another"
+        )
     if changed := _changed(made["options"], recipe.options):
         raise ValueError(f"{folder}: was made with another {changed}; fetch again with the options it has")
     cut = {name: value for name, value in made["options"].items() if name not in recipe.options}
@@ -266,4 +277,7 @@ def _markers_first(folder: Folder) -> list[str]:
 
 
 def _spell(recipe: Mapping[str, Any]) -> str:
-    return " and ".join(f"{i['name']} ({i['sha256'][:12]})" for i in recipe["inputs"]) or "nothing"
+    inputs = [f"{i['name']} ({i['sha256'][:12]})" for i in recipe["inputs"]]
+    if len(inputs) > _MOST_SPELLED:
+        inputs[_MOST_SPELLED - 1 :] = [f"{len(inputs) - _MOST_SPELLED + 1:,} other files"]
+    return " and ".join(inputs) or "nothing"

@@ -24,6 +24,8 @@ from schemas.lock import FolderInUse
 
 STORES = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google")
 """Packages of object stores, whose errors are not all OSErrors."""
+_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
+"""What their clients raise before anything was asked."""
 _LITTLE = 1 << 20
 """Bytes below which a disk counts as full."""
 _ADVICE = {
@@ -148,6 +150,11 @@ def cause_outside(error: Exception) -> str:
         return "a worker process died, as it does when memory runs out: fewer processes need less"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return "the system allows no further thread (ulimit -u); fewer processes need less"
+    if type(error).__name__ in _NO_CREDENTIALS:
+        return (
+            f"the store wants credentials, and none were found ({error}); give them as its own tools take them, in the "
+            "environment or their configuration file"
+        )
     if type(error).__module__.partition(".")[0] in STORES:
         return f"the store failed ({type(error).__name__}: {error}); {_GOES_ON}"
     return ""

@@ -42,18 +42,29 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {by_spelling[near[0]]}?" if near else ""
 
 
-def unknown_word(words: Sequence[str], known: Iterable[str], help_command: str) -> str:
+def takes_a_word(options_type: type[Any]) -> bool:
+    """Whether a word that follows no flag is taken, as the folder to audit is."""
+    import tyro
+
+    hints = get_type_hints(options_type, include_extras=True).values()
+    return any(tyro.conf.Positional in getattr(kind, "__metadata__", ()) for kind in hints)
+
+
+def unknown_word(words: Sequence[str], known: Iterable[str], help_command: str, *, takes_one: bool = False) -> str:
     """The sentence on the first of some words that belong to no flag.
 
     Args:
         words: at least one, in the order in which they were typed.
         known: the command's flags.
         help_command: what prints all of them.
+        takes_one: whether the command takes one word that follows no flag, and was given it.
     """
     word = words[0]
     if word.startswith("-"):
         flag = word.partition("=")[0]
         return f"unknown flag {flag}{nearest(flag, known) or f'; {help_command} shows all'}"
+    if takes_one:
+        return f"'{word}' is one word too many; give one at a time, see {help_command}"
     return f"'{word}' follows no flag that takes it; {help_command} shows all"
 
 

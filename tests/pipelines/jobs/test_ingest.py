@@ -241,6 +241,8 @@ def test_other_inputs_are_refused_extended_or_overwritten(
     assert 0 == main(one)
     assert 2 == main(two)
     assert "use --incremental_mode extend to add it, overwrite to start anew" in capsys.readouterr().err
+    assert 2 == main([*two, "--incremental_mode", "retry"])
+    assert "of which nothing could be fetched again; give its own list" in capsys.readouterr().err
     assert whole == hashes(out)
     assert 0 == main([*two, "--incremental_mode", "extend"])
     extended = hashes(out)
