@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import re
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -22,24 +23,25 @@ from dalle.evaluation.study.counting import CountOptions
 from dalle.prior.options import TrainPriorOptions
 from pipelines.audit import AuditOptions
 from pipelines.copies.options import DedupOptions
+from pipelines.running.flags import beams_flags
 from pipelines.vocab import VocabOptions
 from pipelines.work.encode_options import EncodeOptions
 from pipelines.work.ingest_options import IngestOptions
+from schemas.commands.flag_mistakes import flags_of
 
 ROOT = Path(__file__).parent.parent
 FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9_-]*[a-z0-9])")
 COMMAND = re.compile(r"python -m ([a-z_]+(?:\.[a-z_]+)+)")
 CHOICE = re.compile(r"--(incremental_mode|head_start|filters|language) ([a-z]+)\b")
 OTHERS = {
-    "help", "runner", "direct_running_mode", "direct_num_workers",  # Beam's, and everybody's
-    "logdir", "nproc_per_node",  # of tensorboard and torchrun
+    "help", "logdir", "nproc_per_node",  # everybody's, tensorboard's and torchrun's
+    *(flag.removeprefix("--") for flag in beams_flags()),
 }  # fmt: skip
 
 
-def flags_of(options: type[Any]) -> Iterator[str]:
-    for field in fields(options):
-        kind = get_type_hints(options)[field.name]
-        yield from flags_of(kind) if is_dataclass(kind) else [field.name]
+@functools.cache
+def names_of(options: type[Any]) -> frozenset[str]:
+    return frozenset(flag.removeprefix("--") for flag in flags_of(options))
 
 
 TRAININGS = [TrainDVAEOptions, TrainPriorOptions, TrainContrastiveOptions, TrainDetectorOptions]
@@ -80,7 +82,7 @@ def test_every_flag_is_one() -> None:
     strangers = []
     for path in FILES:
         room = "/".join(path.relative_to(ROOT).with_suffix("").parts[:2])
-        known = {flag for options in ROOMS.get(room, ANYBODY) for flag in flags_of(options)} | OTHERS
+        known = OTHERS.union(*map(names_of, ROOMS.get(room, ANYBODY)))
         strangers += [
             f"{path.relative_to(ROOT)}:{line} --{flag}"
             for line, text in said(path)

@@ -38,7 +38,7 @@ class TorchScript:
             self.network = torch.jit.load(path, map_location="cpu").eval()
         except RuntimeError as error:
             raise ValueError(
-                f"--detector {self.name}: the file is not TorchScript; give one that torch.jit.save wrote, such as SSCD's"
+                f"--detector {self.name}: the file is not TorchScript; give one that torch.jit.save wrote"
             ) from error
         self.fingerprint = f"torchscript-{SIDE}-{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"
         self.dimension = self._try()

@@ -52,14 +52,28 @@ class _BeamParser(_BeamArgumentParser):
 
 def _check_beam_knows(flags: list[str], known: list[str], help_command: str, *, takes_one: bool) -> None:
     _load_runner(flags)
+    parser = _beams_parser()
+    _, unknown = parser.parse_known_args(flags)
+    if unknown:
+        beams = _flags_of(parser)
+        raise ValueError(unknown_word(unknown, [*known, *beams], help_command, takes_one=takes_one))
+
+
+def beams_flags() -> list[str]:
+    """Beam's own flags, each with its two dashes."""
+    return _flags_of(_beams_parser())
+
+
+def _beams_parser() -> _BeamParser:
     parser = _BeamParser(add_help=False, allow_abbrev=False)
     for kind in PipelineOptions.__subclasses__():
         if "_add_argparse_args" in kind.__dict__:
             kind._add_argparse_args(parser)
-    _, unknown = parser.parse_known_args(flags)
-    if unknown:
-        beams = [name for name in parser._option_string_actions if name.startswith("--")]
-        raise ValueError(unknown_word(unknown, [*known, *beams], help_command, takes_one=takes_one))
+    return parser
+
+
+def _flags_of(parser: _BeamParser) -> list[str]:
+    return [name for name in parser._option_string_actions if name.startswith("--")]
 
 
 def _load_runner(flags: list[str]) -> None:
