@@ -15,6 +15,7 @@ from dalle.training.checkpoint import like
 from dalle.training.compression import Compression
 from dalle.training.gradient_scales import GradientScales
 from dalle.training.one_scale import OneScale
+from dalle.training.precision import has_fast_bfloat16
 from dalle.training.ranks import Ranks
 from dalle.training.scaling import Scaling
 from dalle.training.schedules import LearningRate
@@ -55,7 +56,7 @@ class OptimizerOptions:
     """Largest norm of all gradients together; longer ones are scaled down to it. 0 does not clip."""
     precision: Precision = "auto"
     """Number format of the layers under autocast: float16 with one scale for all gradients, float16_scaled with one for
-    each residual block of a prior; auto is float16 on CUDA, bfloat16 elsewhere."""
+    each residual block of a prior; auto is float16 on CUDA, bfloat16 on processors that have it, float32 on others."""
     moments: Moments = "float32"
     """Number format of AdamW's two moments; paper keeps those of a prior's matrices in the paper's formats, two bytes
     each."""
@@ -109,8 +110,8 @@ def adamw(
 
 def precision_on(device: torch.device, precision: Precision) -> torch.dtype:
     """The number format that layers compute in."""
-    if precision == "auto":
-        precision = "float16" if device.type == "cuda" else "bfloat16"
+    if precision == "auto":  # without instructions for it, products in bfloat16 take some fifty times as long
+        precision = "float16" if device.type == "cuda" else "bfloat16" if has_fast_bfloat16() else "float32"
     dtype: torch.dtype = getattr(torch, precision.removesuffix("_scaled"))
     return dtype
 

@@ -227,7 +227,7 @@ def test_a_file_that_is_no_model_is_one_sentence(what: str, pairs: str, tmp_path
         "half a character": "its vocabulary: not a vocabulary",
         "no vocabulary": "its vocabulary: not a vocabulary",
         "other vocabulary": "its vocabulary has 16,384 entries, its network is for 299",
-        "unfinished": "holds no model.safetensors; name what dalle.train_contrastive left when it was finished",
+        "unfinished": "is empty, expected a contrastive model; give the folder that dalle.train_contrastive left",
     }
     if what == "unfinished":
         path = tmp_path / "model"

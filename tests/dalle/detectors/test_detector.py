@@ -313,7 +313,7 @@ def test_other_photographs_are_refused(options: TrainDetectorOptions, photos: Pa
         (["--sides", "32", "64", "--side_steps", "60"], "--side_steps are 60 in all, expected less than the 60 of"),
         (["--temperature", "0"], "--temperature 0.0: expected more than 0"),
         (["--learning_rate", "0.1"], "--images is missing; name folders of photographs to learn from"),
-        (["--images", "nowhere"], "nowhere: cannot be listed"),
+        (["--images", "nowhere"], "--images nowhere: is not there, expected a folder of pictures; give one"),
     ],
 )
 def test_bad_options_are_refused(

@@ -252,7 +252,7 @@ def test_auto_goes_by_the_budget(preset: str, tmp_path: Path) -> None:
 def test_mistakes_are_said_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With exit code 2, and nothing written."""
     for flags, message in (
-        (["--head_start", "sometimes"], "invalid choice 'sometimes'"),
+        (["--head_start", "sometimes"], "--head_start sometimes: expected always, auto or never"),
         (["--head_start_steps", "0"], "--head_start_steps 0: expected 1 or more"),
         (["--head_start_steps", "many"], "expected a whole number"),
         (

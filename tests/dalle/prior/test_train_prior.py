@@ -148,10 +148,13 @@ def test_another_trainings_checkpoints_are_left_alone(tmp_path: Path, capsys: py
     (tmp_path / "dvae").mkdir()
     path = tmp_path / "dvae/_recipe.json"
     path.write_text(json.dumps({"job": "train_dvae", "inputs": [], "options": {}}))
-    for out, job in ((tmp_path / "dvae", "train_dvae"), (Path(folder), "made up")):
+    for out, why in (
+        (tmp_path / "dvae", "was made by the job train_dvae"),
+        (Path(folder), "is the input, which --input_folder names"),
+    ):
         for more in ((), ("--incremental_mode", "overwrite")):
             assert 2 == train_prior.main(flags(folder, out, *more))
-            assert f"{out}: was made by the job {job}; give another --output_folder" in capsys.readouterr().err
+            assert f"{out}: {why}; give another --output_folder" in capsys.readouterr().err
     assert path.exists()
 
 

@@ -165,7 +165,10 @@ def test_decisions_and_thresholds_reuse_the_vectors(world: Path, clean: Path, tm
         (["--threshold", "2"], "--threshold 2: expected a cosine between -1 and 1"),
         (["--threshold", "cats=0.5"], "there is no --reference cats"),
         (["--decisions", "{world}/foreign.json"], "was decided on pairs of the detector other"),
-        (["--input_folder", "{world}/birds"], "has no manifest.json"),
+        (
+            ["--input_folder", "{world}/birds"],
+            "holds pictures and no dataset, expected pairs; make pairs of them first",
+        ),
         (["--output_folder", "{world}/pairs"], "is the input"),
     ],
 )
