@@ -32,8 +32,6 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
-from schemas.commands.ending import CommandFailed
-
 _NOT_FOR_JOBS = frozenset(("InteractiveRunner",))
 """They show a pipeline that is being made in a notebook."""
 _MISSING = re.compile(r"Missing [\w ]*option: (\w+)\.?")
@@ -48,9 +46,9 @@ def check_runner(flags: list[str]) -> None:
     """Check that Beam's flags name a runner that could begin; it fetches what Beam would fetch of it.
 
     Raises:
-        ValueError: if there is no such runner, or it lacks something that the flags or this machine should have.
+        ValueError: if there is no such runner, or it lacks something that the flags or this machine should have, as a
+            job server that is not here and cannot be fetched.
         ImportError: if a package that it needs is not installed.
-        CommandFailed: if its job server is not here and cannot be fetched.
     """
     options = PipelineOptions(flags)
     name = options.view_as(StandardOptions).runner
@@ -153,7 +151,7 @@ def _check_prism(name: str, options: PipelineOptions, _runner: Any) -> None:
         with _patience():
             PrismJobServer.local_bin(PrismJobServer(options).path_to_binary())
     except (RuntimeError, OSError, ValueError) as error:
-        raise CommandFailed(
+        raise ValueError(
             f"--runner {name}: Prism is not on this machine and cannot be had ({_words(error)}); give it with "
             "--prism_location FILE, or leave --runner out: this machine's processes need none"
         ) from None
@@ -204,7 +202,7 @@ def _fetch_job_server(name: str, options: PipelineOptions, server: Any, flag: st
         given = getattr(server, "_jar", "")
         raise ValueError(f"{flag} {given}: there is no such file; expected Beam's job server, a jar") from None
     except (RuntimeError, OSError):
-        raise CommandFailed(
+        raise ValueError(
             f"--runner {name}: Beam's job server is not on this machine and cannot be fetched from {jar}; fetch it "
             f"where there is a network and give it with {flag} FILE"
         ) from None
