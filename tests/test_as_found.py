@@ -626,6 +626,67 @@ def test_a_tar_of_pictures_is_whole_or_a_sentence(tmp_path: Path, damage: str) -
     assert "0.tar: not a whole tar file" in refused(path, dataset="webdataset")
 
 
+KEYS = {
+    "dots": (["p.1.jpg", "p.1.txt", "p.2.jpg", "p.2.txt"], [("0.tar/p.1", ["p.1.txt"]), ("0.tar/p.2", ["p.2.txt"])], ""),
+    "dots, no text": (["p.1.jpg", "p.2.jpg"], [("0.tar/p.1", []), ("0.tar/p.2", [])], ""),
+    "dots, other endings": (["p.1.jpg", "p.2.png", "p.2.txt"], [("0.tar/p.1", []), ("0.tar/p.2", ["p.2.txt"])], ""),
+    "dots, one": (["d.e/p.1.jpg", "d.e/p.1.txt"], [("0.tar/d.e/p", ["d.e/p.1.txt"])], ""),
+    "a mask": (["a.jpg", "a.mask.png", "a.txt"], [("0.tar/a", ["a.txt"])], ""),
+    "two texts": (["a.jpg", "a.txt", "a.en.txt"], [], "which picture and text belong together"),
+    "two pictures": (["a.jpg", "a.txt", "a.b.jpg"], [], "which picture and text belong together"),
+    "apart": (["a.jpg", "b.jpg", "a.txt", "b.txt"], [("0.tar/a", ["a.txt"]), ("0.tar/b", ["b.txt"])], ""),
+    "apart, twice": (["a.jpg", "b.jpg", "a.txt", "b.txt", "a.txt"], [("0.tar/b", ["b.txt"])], "comes again after others"),
+    "again, whole": (["a.jpg", "b.jpg", "a.jpg"], [("0.tar/a", []), ("0.tar/b", []), ("0.tar/a", [])], ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(KEYS))
+def test_keys_of_a_tar(tmp_path: Path, kind: str) -> None:
+    """Each picture has its own caption, or its row is bad; a text's content is its name."""
+    names, expected, problem = KEYS[kind]
+    files = [(name, name.encode() if name.endswith("txt") else JPEG) for name in names]
+    path = put(tmp_path, **{"0.tar": tarred(files)}) / "0.tar"
+    rows, problems, _ = read(path, dataset="webdataset")
+    assert expected == rows
+    assert bool(problem) == bool(problems)
+    assert all(problem in each for each in problems)
+
+
+def with_link(files: Sequence[tuple[str, bytes]], name: str, to: str, kind: bytes) -> bytes:
+    out = io.BytesIO(tarred(files))
+    with tarfile.open(fileobj=out, mode="a") as archive:
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname = kind, to
+        archive.addfile(link)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE])
+def test_links_in_a_tar(tmp_path: Path, kind: bytes) -> None:
+    """Are what they lead to in it, also in a compressed one; a link to nothing is said."""
+    to = "d/a.csv" if kind == tarfile.LNKTYPE else "a.csv"
+    lists = with_link([("d/a.csv", written("csv").encode())], "d/b.csv", to, kind)
+    put(tmp_path, **{"l.tar": lists, "l.tar.gz": gzip.compress(lists)})
+    assert right("csv", PAIRS * 2) == read(tmp_path / "l.tar")[0] == read(tmp_path / "l.tar.gz")[0]
+    for name, to, captions in (("b.txt", "a.txt", ["a"]), ("b.txt", "none", None), ("b.jpg", "a.jpg", [])):
+        files = [("a.jpg", JPEG), ("a.txt", b"a"), *([("b.jpg", JPEG)] if name == "b.txt" else [])]
+        put(tmp_path, **{"0.tar": with_link(files, name, to, kind)})
+        rows, problems, _ = read(tmp_path / "0.tar", dataset="webdataset")
+        assert [["a"], *([] if captions is None else [captions])] == [found for _, found in rows]
+        assert (captions is None) == any("a link to what is no file" in each for each in problems)
+    put(tmp_path, **{"l.tar": with_link([("a.csv", written("csv").encode())], "b.csv", "none", kind)})
+    assert "holds 'b.csv', a link to what is no file in it" in refused(tmp_path / "l.tar")
+
+
+@pytest.mark.parametrize("dataset", [None, "webdataset"])
+def test_a_tar_that_is_cut_behind_a_file(tmp_path: Path, dataset: str | None) -> None:
+    """Is as short as any other that was cut."""
+    whole = tarred([("a.csv", written("csv").encode())] if dataset is None else [("a.jpg", JPEG), ("a.txt", b"a")])
+    data = whole.rstrip(b"\0")
+    put(tmp_path, **{"0.tar": data + b"\0" * (-len(data) % 512)})
+    assert "not a whole tar file (it has no end" in refused(tmp_path / "0.tar", dataset=dataset)
+
+
 # ---- several lists
 
 

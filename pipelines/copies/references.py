@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dalle.pictures.file_names import ENDINGS, ending_of, is_of_a_mac, is_picture, passed_over
-from pipelines.lists.containers import tar_members
+from pipelines.lists.containers import tar_files
 from pipelines.lists.files import files_below, list_files
 from pipelines.lists.folder import CAPTIONS, captions_by_file, head_in
 from pipelines.lists.local_pictures import PictureFolder
@@ -181,8 +181,8 @@ def _tars(paths: Sequence[str]) -> Iterator[Reference]:
         with fsspec.open(path, "rb") as file:
             try:
                 with tarfile.open(fileobj=cast(Any, file), mode="r:") as tar:
-                    files = (m for m in tar_members(tar, path) if m.isfile() and not is_of_a_mac(m.name))
-                    members = [(m.name, m.offset_data, m.size) for m in files]
+                    files = ((name, m) for name, m in tar_files(tar, path) if m and not is_of_a_mac(name))
+                    members = [(name, m.offset_data, m.size) for name, m in files]
                 texts = {name: (offset, size) for name, offset, size in members if name.endswith(".txt")}
                 for name, offset, size in members:
                     stem, _, extension = name.rpartition(".")

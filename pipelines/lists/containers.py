@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import posixpath
 import tarfile
 import zipfile
 import zlib
@@ -22,6 +23,7 @@ from pipelines.lists.compression import COMPRESSIONS, HEAD, Content, compression
 _INSIDE = "::/"
 _TARS = (*(f".tar{compression}" for compression in COMPRESSIONS), ".tgz", ".tbz", ".tbz2", ".txz", ".tzst")
 _BLOCK = 512
+_MOST_LINKS = 40
 
 
 def is_archive(path: str) -> bool:
@@ -80,24 +82,51 @@ def open_file(address: str) -> Iterator[IO[bytes]]:
             yield cast("IO[bytes]", io.BufferedReader(cast(Any, _Told(packed, address))))
     else:
         with _tar(path) as archive:
-            for member in tar_members(archive, path):
-                if member.isfile() and member.name == name:
+            target = None
+            for given, member in tar_files(archive, path):
+                if given == name and member and member.name == name:
                     yield cast("IO[bytes]", archive.extractfile(member))
                     return
+                if given == name and member:
+                    target = member.name
+                    break
+        if target is not None:  # from the beginning, as a compressed tar is read forward only
+            with open_file(f"{path}{_INSIDE}{target}") as file:
+                yield file
+            return
         raise ValueError(f"{path}: holds no '{name}' any more; it was changed, run the job again")
 
 
-def tar_members(archive: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
-    """The members of a tar, to its end.
+def tar_files(archive: tarfile.TarFile, path: str) -> Iterator[tuple[str, tarfile.TarInfo | None]]:
+    """The names of files in a tar, to its end, and where each lies: a link's is what it leads to in the tar, if any.
 
     Raises:
         ValueError: if it is cut off, or something stands behind its end, as after `cat a.tar b.tar`.
     """
+    names: dict[str, tarfile.TarInfo] = {}
     try:
-        yield from archive
+        for member in archive:
+            if member.isfile():
+                yield member.name, member
+            elif member.islnk() or member.issym():
+                names = names or {posixpath.normpath(each.name): each for each in archive.getmembers()}
+                target = _target(member, names)
+                if not (target and target.isdir()):
+                    yield member.name, target
         _check_end(archive, path)
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(f"{path}: not a whole tar file ({error}); get it anew") from None
+
+
+def _target(member: tarfile.TarInfo, names: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
+    """What a link leads to, over others if need be; None if that is not in the tar."""
+    for _ in range(_MOST_LINKS):
+        folder = "" if member.islnk() else posixpath.dirname(member.name)
+        found = names.get(posixpath.normpath(posixpath.join(folder, member.linkname)))
+        if found is None or not (found.islnk() or found.issym()):
+            return found if found and (found.isfile() or found.isdir()) else None
+        member = found
+    return None
 
 
 def _check_end(archive: tarfile.TarFile, path: str) -> None:
@@ -105,6 +134,8 @@ def _check_end(archive: tarfile.TarFile, path: str) -> None:
     file = cast(Any, archive.fileobj)
     file.seek(archive.offset)
     header = file.read(_BLOCK)
+    if not header:  # every writer of tars ends them with two blocks of zeros
+        raise ValueError(f"{path}: not a whole tar file (it has no end, so it was cut off behind a file); get it anew")
     while header and not header.strip(b"\0"):
         header = file.read(1 << 16)
     if not header:
@@ -120,7 +151,12 @@ def _names_in(path: str) -> list[str]:
         with _zip(path) as archive:
             return [info.filename for info in archive.infolist() if not info.is_dir()]
     with _tar(path) as archive:
-        return [member.name for member in tar_members(archive, path) if member.isfile()]
+        files = dict(found := list(tar_files(archive, path)))
+    if dead := next((name for name, file in files.items() if file is None and not is_of_a_mac(name)), None):
+        raise ValueError(
+            f"{path}: holds '{dead}', a link to what is no file in it; unpack it and name the list's files"
+        )
+    return [name for name, _ in found]
 
 
 @contextlib.contextmanager
