@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import tarfile
 import warnings
 import zipfile
@@ -229,6 +230,43 @@ def test_an_archive_is_whole_or_a_sentence(tmp_path: Path, container: str, damag
         "twice": "more than once",
     }
     assert expected.get(damage, "") in sentence
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_is_damaged_inside(tmp_path: Path, method: int) -> None:
+    """By whatever method it is packed: bytes of the member are tried, each is read rightly or a sentence."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("l.csv", written("csv"))
+    data, path = out.getvalue(), tmp_path / "l.zip"
+    for at in range(35, data.index(b"PK\1\2"), 3):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
+        try:
+            assert right("csv") == read(path)[0]
+        except ValueError as error:
+            assert str(path) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("local", "central", "value", "said"), [(6, 8, 1, "is encrypted; unpack it"), (8, 10, 9, "not read (")]
+)
+def test_a_zip_that_is_not_read(tmp_path: Path, local: int, central: int, value: int, said: str) -> None:
+    """Is not called damaged: it is encrypted, or packed by deflate64."""
+    data = bytearray(zipped([("l.csv", written("csv").encode())]))
+    data[local] = data[data.index(b"PK\1\2") + central] = value
+    path = put(tmp_path, **{"l.zip": bytes(data)}) / "l.zip"
+    assert said in refused(path)
+    assert "anew" not in refused(path)
+
+
+@pytest.mark.parametrize("packer", ["", *sorted(PACKERS)])
+@pytest.mark.parametrize("content", ["csv", "zip"])
+def test_what_is_called_a_tar_and_is_none(tmp_path: Path, packer: str, content: str) -> None:
+    """It is whole; its name is wrong."""
+    data = written("csv").encode() * 50 if content == "csv" else zipped([("l.csv", b"url,caption\n" * 200)])
+    path = put(tmp_path, **{"l.tar": PACKERS[packer](data) if packer else data}) / "l.tar"
+    assert ("is no tar" if content == "csv" else "is a zip archive; name it .zip") in refused(path)
+    assert "anew" not in refused(path)
 
 
 @pytest.mark.parametrize("name", ["p.parquet.gz", "p.parquet", "p.csv", "p.zip", "p.tar", "p.tar.xz"])
@@ -546,6 +584,36 @@ def test_a_text_beside_a_picture(tmp_path: Path, picture: str, ending: str) -> N
     stem = picture.rpartition(".")[0] or picture
     put_all(tmp_path, {picture: JPEG, f"{stem}.{ending}": "a boat\n\nof wood\n"})
     assert ([(picture, ["a boat", "of wood"])], [], []) == read(tmp_path, dataset="folder")
+
+
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_a_caption_ends_where_a_line_does(tmp_path: Path, end: str) -> None:
+    """At LF, CR or both, and nowhere within what somebody wrote."""
+    put_all(tmp_path, {"a.jpg": JPEG, "a.txt": f"one{end}two\r\nthree\rfour\n"})
+    assert [("a.jpg", [f"one{end}two", "three", "four"])] == read(tmp_path, dataset="folder")[0]
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "s/metadata.csv", "metadata.parquet"])
+def test_metadata_beside_texts_are_said_not_to_be_read(tmp_path: Path, name: str) -> None:
+    """And why."""
+    put_all(tmp_path, {"a.jpg": JPEG, "a.txt": "a", "s/b.jpg": JPEG, name: "x"})
+    rows, _, remarks = read(tmp_path, dataset="folder")
+    assert [("a.jpg", ["a"]), ("s/b.jpg", [])] == rows
+    assert [f"{tmp_path}: {name} is not read, because captions lie in .txt files"] == [
+        remark.partition(" beside")[0] for remark in remarks
+    ]
+
+
+@pytest.mark.parametrize("name", ["captions.jsonl", "metadata.jsonl", "metadata.csv", "metadata.parquet"])
+def test_a_pipe_is_no_list_of_pictures(tmp_path: Path, name: str) -> None:
+    """It would be waited for; it is passed over, and said."""
+    put(tmp_path, **{"a.jpg": JPEG, "a.txt": "a"})
+    os.mkfifo(tmp_path / name)
+    rows, _, remarks = read(tmp_path, dataset="folder")
+    assert [("a.jpg", ["a"])] == rows
+    assert "1 file passed over" in remarks[0]
+    (tmp_path / "a.txt").unlink()
+    assert [("a.jpg", [])] == read(tmp_path, dataset="folder")[0]
 
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv", "metadata.parquet"])

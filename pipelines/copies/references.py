@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dalle.pictures.file_names import ENDINGS, ending_of, is_of_a_mac, is_picture, passed_over
-from pipelines.lists.containers import tar_files
 from pipelines.lists.files import files_below, list_files
 from pipelines.lists.folder import CAPTIONS, captions_by_file, head_in
 from pipelines.lists.local_pictures import PictureFolder
+from pipelines.lists.tar_files import tar_files
 from pipelines.lists.text import decoded, lines, open_text
 from pipelines.lists.values import captions_of
 from schemas.folder import Folder

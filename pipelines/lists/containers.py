@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import lzma
 import os
-import posixpath
 import tarfile
 import zipfile
 import zlib
@@ -19,11 +19,10 @@ import fsspec
 
 from dalle.pictures.file_names import ENDINGS, ending_of, is_of_a_mac, passed_over
 from pipelines.lists.compression import COMPRESSIONS, HEAD, Content, compression_of, no_list
+from pipelines.lists.tar_files import tar_files
 
 _INSIDE = "::/"
 _TARS = (*(f".tar{compression}" for compression in COMPRESSIONS), ".tgz", ".tbz", ".tbz2", ".txz", ".tzst")
-_BLOCK = 512
-_MOST_LINKS = 40
 
 
 def is_archive(path: str) -> bool:
@@ -78,7 +77,7 @@ def open_file(address: str) -> Iterator[IO[bytes]]:
         with fsspec.open(address, "rb") as file:
             yield cast("IO[bytes]", file)
     elif path.lower().endswith(".zip"):
-        with _zip(path) as zipped, _told(path), zipped.open(name) as packed:
+        with _zip(path) as zipped, _opened(zipped, name, path) as packed:
             yield cast("IO[bytes]", io.BufferedReader(cast(Any, _Told(packed, address))))
     else:
         with _tar(path) as archive:
@@ -95,55 +94,6 @@ def open_file(address: str) -> Iterator[IO[bytes]]:
                 yield file
             return
         raise ValueError(f"{path}: holds no '{name}' any more; it was changed, run the job again")
-
-
-def tar_files(archive: tarfile.TarFile, path: str) -> Iterator[tuple[str, tarfile.TarInfo | None]]:
-    """The names of files in a tar, to its end, and where each lies: a link's is what it leads to in the tar, if any.
-
-    Raises:
-        ValueError: if it is cut off, or something stands behind its end, as after `cat a.tar b.tar`.
-    """
-    names: dict[str, tarfile.TarInfo] = {}
-    try:
-        for member in archive:
-            if member.isfile():
-                yield member.name, member
-            elif member.islnk() or member.issym():
-                names = names or {posixpath.normpath(each.name): each for each in archive.getmembers()}
-                target = _target(member, names)
-                if not (target and target.isdir()):
-                    yield member.name, target
-        _check_end(archive, path)
-    except (tarfile.TarError, EOFError) as error:
-        raise ValueError(f"{path}: not a whole tar file ({error}); get it anew") from None
-
-
-def _target(member: tarfile.TarInfo, names: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
-    """What a link leads to, over others if need be; None if that is not in the tar."""
-    for _ in range(_MOST_LINKS):
-        folder = "" if member.islnk() else posixpath.dirname(member.name)
-        found = names.get(posixpath.normpath(posixpath.join(folder, member.linkname)))
-        if found is None or not (found.islnk() or found.issym()):
-            return found if found and (found.isfile() or found.isdir()) else None
-        member = found
-    return None
-
-
-def _check_end(archive: tarfile.TarFile, path: str) -> None:
-    """Python's reader takes a header that is cut off or damaged for the end."""
-    file = cast(Any, archive.fileobj)
-    file.seek(archive.offset)
-    header = file.read(_BLOCK)
-    if not header:  # every writer of tars ends them with two blocks of zeros
-        raise ValueError(f"{path}: not a whole tar file (it has no end, so it was cut off behind a file); get it anew")
-    while header and not header.strip(b"\0"):
-        header = file.read(1 << 16)
-    if not header:
-        return
-    why = "it ends in the middle of a header" if len(header) < _BLOCK else "something else stands behind its end"
-    raise ValueError(
-        f"{path}: not a whole tar file ({why}); get it anew, and where tars were joined give each as a file of its own"
-    )
 
 
 def _names_in(path: str) -> list[str]:
@@ -165,9 +115,16 @@ def _zip(path: str) -> Iterator[zipfile.ZipFile]:
         head = cast("IO[bytes]", file).read(HEAD)
         if (what := no_list(head)) and not head.startswith(b"PK"):
             raise ValueError(f"{path}: is no zip file, it {what}")
-        with _told(path), zipfile.ZipFile(cast(Any, file)) as archive:
+        with _told(path):
+            archive = zipfile.ZipFile(cast(Any, file))
             _check_whole(archive, cast(Any, file), path)
+        with archive:
             yield archive
+
+
+def _opened(archive: zipfile.ZipFile, name: str, path: str) -> IO[bytes]:
+    with _told(path):
+        return archive.open(name)
 
 
 def _check_whole(archive: zipfile.ZipFile, file: IO[bytes], path: str) -> None:
@@ -185,10 +142,18 @@ def _check_whole(archive: zipfile.ZipFile, file: IO[bytes], path: str) -> None:
 @contextlib.contextmanager
 def _told(path: str) -> Iterator[None]:
     """What zipfile raises, in one kind of error with the path."""
+    damaged = "cannot be read as a zip file ({}); get it anew, or unpack it"
     try:
         yield
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise ValueError(f"{path}: cannot be read as a zip file ({error}); get it anew, or unpack it") from None
+    except RuntimeError as error:  # of which NotImplementedError is one
+        how = "encrypted" if "encrypt" in str(error) else f"packed in a way that is not read ({error})"
+        raise ValueError(f"{path}: a file in it is {how}; unpack it and name the list's files") from None
+    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"{path}: {damaged.format(error)}") from None
+    except OSError as error:
+        if type(error) is not OSError or error.errno:  # the disk's or the store's own, and not bzip2's
+            raise
+        raise ValueError(f"{path}: {damaged.format(error)}") from None
 
 
 class _Told(io.RawIOBase):
@@ -223,11 +188,26 @@ def _tar(path: str) -> Iterator[tarfile.TarFile]:
         head = cast("IO[bytes]", file).read(HEAD)
         cast("IO[bytes]", file).seek(0)
         given = _Forward(io.BufferedReader(Content(file, path), 1 << 16)) if compression_of(head) else file
-        try:
-            with tarfile.open(fileobj=cast(Any, given), mode="r:") as archive:
-                yield archive
-        except tarfile.TarError as error:
-            raise ValueError(f"{path}: not a whole tar file ({error}); get it anew") from None
+        with _begun(given, cast("IO[bytes]", file), path) as archive:
+            yield archive
+
+
+def _begun(given: Any, file: IO[bytes], path: str) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=given, mode="r:")
+    except tarfile.TarError as error:
+        file.seek(0)
+        raise ValueError(f"{path}: {_no_tar(Content(file, path), error)}") from None
+
+
+def _no_tar(content: Content, error: tarfile.TarError) -> str:
+    """What a file is that does not begin as a tar does, and what to do."""
+    head = content.read_fully(HEAD)
+    if not head or head.startswith(b"ustar", 257):
+        return f"not a whole tar file ({error}); get it anew"
+    within = f"what its {content.compression} holds " if content.compression else ""
+    what = no_list(head) or "is no tar, or damaged; if it is a list, name it after what it is, such as .csv.gz"
+    return within + what
 
 
 class _Forward:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 
 import fsspec
@@ -28,6 +29,7 @@ from pipelines.lists.values import captions_of, text_of
 CAPTIONS = "captions.jsonl"
 FOLDER = ListColumns(url_col="file", caption_col="captions")
 """What the members of its objects are called."""
+_LINE_END = re.compile("\r\n?|\n")
 
 
 def read_folder(url: str, columns: ListColumns | None = None) -> Iterator[pa.RecordBatch]:
@@ -47,7 +49,7 @@ def read_folder(url: str, columns: ListColumns | None = None) -> Iterator[pa.Rec
         return
     pictures = [name for name in names if is_picture(name, functools.partial(head_in, fs, f"{root}/{name}"))]
     texts = _texts_beside(names, pictures)
-    metadata = [name for name in names if is_metadata(name)]
+    metadata = [name for name in names if is_metadata(name) and fs.isfile(f"{root}/{name}")]  # not a pipe
     if metadata and not texts:
         named = read_image_folder(url.rstrip("/"), metadata, columns)
         yield from _noting_others(named, names, url, ", ".join(metadata[:3]), columns)
@@ -59,8 +61,13 @@ def read_folder(url: str, columns: ListColumns | None = None) -> Iterator[pa.Rec
         )
     _check_names_nothing(columns, url)
     yield from batches(_beside(fs, root, pictures, texts, columns))
-    if others := set(names).difference(pictures, texts.values()):
+    if others := set(names).difference(pictures, texts.values(), metadata):
         columns.remarks.append(f"{url}: {passed_over(others)}")
+    if metadata:
+        columns.remarks.append(
+            f"{url}: {', '.join(metadata[:3])} is not read, because captions lie in .txt files beside pictures; "
+            "take these away to read it"
+        )
 
 
 def head_in(fs: fsspec.AbstractFileSystem, path: str) -> bytes:
@@ -145,5 +152,5 @@ def _beside(
         if (text := texts.get(name)) and fs.isfile(f"{root}/{text}"):  # a pipe would be read for ever
             with fs.open(f"{root}/{text}", "rb") as file:
                 content = decoded(file.read(), columns.encoding)
-            captions = [caption for caption in content.splitlines() if caption.strip()]
+            captions = [caption for caption in _LINE_END.split(content) if caption.strip()]
         yield Row(name, captions, location=name)

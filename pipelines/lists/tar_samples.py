@@ -14,8 +14,8 @@ import fsspec
 
 from dalle.pictures.file_names import ENDINGS, is_of_a_mac
 from pipelines.lists.compression import HEAD, compression_of
-from pipelines.lists.containers import tar_files
 from pipelines.lists.rows import location_within
+from pipelines.lists.tar_files import tar_files
 
 _TEXTS = ("txt", "json")
 _LONGEST_TEXT = 1 << 24
