@@ -187,6 +187,14 @@ def test_whole_or_a_sentence(tmp_path: Path, packer: str, damage: str) -> None:
         assert f"{path}: its compressed data are damaged or cut off" in refused(path)
 
 
+def test_zstd_with_a_long_window(tmp_path: Path) -> None:
+    """Is not called damaged: its frame wants 2 GiB, in one raw block."""
+    content = written("csv").encode()
+    frame = b"\x28\xb5\x2f\xfd\0\xa8" + (len(content) << 3 | 1).to_bytes(3, "little") + content
+    path = put(tmp_path, **{"l.csv.zst": frame}) / "l.csv.zst"
+    assert "compress it without --long" in refused(path)
+
+
 @pytest.mark.parametrize("container", sorted(CONTAINERS))
 @pytest.mark.parametrize("extension", [*TEXTS, "csv.gz"])
 def test_every_list_of_an_archive(tmp_path: Path, container: str, extension: str) -> None:

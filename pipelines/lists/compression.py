@@ -103,6 +103,9 @@ class Content(io.RawIOBase):
         except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
             if not self.compression or getattr(error, "errno", None):  # the disk's or the store's own
                 raise
+            if "too much memory" in str(error):  # zstd's words
+                what = "is compressed by zstd with a window of more than 128 MiB (--long)"
+                raise ValueError(f"{self._path}: {what}; unpack it, or compress it without --long") from None
             raise self._damaged(error) from None
         buffer[: len(data)] = data
         return len(data)
