@@ -462,6 +462,7 @@ ARROW: list[tuple[pa.Array, Any]] = [
     (pa.array([["a", None], ["b", "c"]]), [["a"], ["b", "c"]]),
     (pa.array([["a"], ["b", "c"]], pa.large_list(pa.string())), [["a"], ["b", "c"]]),
     (pa.array([["a", "b"], ["c", None]], pa.list_(pa.string(), 2)), [["a", "b"], ["c"]]),
+    (pa.array([["a", "b"], None], pa.list_(pa.string(), 2)), [["a", "b"], []]),
     (pa.nulls(2), [[], []]),
     (pa.array([1.5, float("nan")]), [["1.5"], []]),
     (pa.array([{"a": 1}, None]), "struct"),
@@ -484,6 +485,48 @@ def test_columns_of_parquet(tmp_path: Path, where: str, column: pa.Array, captio
         assert f"the column 'caption' is {captions}" in refused(path, **options)
     else:
         assert (captions, []) == ([found for _, found in read(path, **options)[0]], read(path, **options)[1])
+
+
+def parquet_bytes(pairs: Sequence[tuple[str, Sequence[str]]], **options: Any) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"url": [url for url, _ in pairs], "caption": [c[0] for _, c in pairs]}), out, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize("before", ["longer", "shorter", "as long", "two", "no rows", "header", "line"])
+def test_parquet_behind_other_bytes(tmp_path: Path, before: str, index: bool) -> None:
+    """As `cat` joins files: the data of the last would be read where another's lie."""
+    many = [(f"http://a.test/{n}", [f"PAR1PAR1 {n}"]) for n in range(3_000)]
+    options: dict[str, Any] = {"write_page_index": index, "compression": "none", "use_dictionary": False}
+    one, other = parquet_bytes(PAIRS, **options), parquet_bytes(many, **options)
+    joined = {"longer": other + one, "shorter": one + other, "as long": one + one, "two": one + other + one,
+              "no rows": one + parquet_bytes([]), "header": b"HTTP/1.1 200 OK" + one, "line": b"\n" + one}  # fmt: skip
+    path = put(tmp_path, **{"l.parquet": joined[before]}) / "l.parquet"
+    assert "other bytes lie before" in refused(path)
+    path.write_bytes(other)
+    assert (right("parquet", many), [], []) == read(path)
+
+
+def test_a_page_of_parquet_that_has_another_sum(tmp_path: Path) -> None:
+    """Is a sentence, not another caption."""
+    data = parquet_bytes(PAIRS, write_page_checksum=True, compression="none").replace(b"ein Boot", b"ein Brot", 1)
+    path = put(tmp_path, **{"l.parquet": data}) / "l.parquet"
+    assert "the column 'caption' (string) cannot be read to its end" in refused(path)
+
+
+@pytest.mark.parametrize("rows", [1, 8_191, 8_193, 20_000])
+def test_a_null_among_lists_of_one_length(tmp_path: Path, rows: int) -> None:
+    """Arrow writes it and does not read it; the columns beside keep their types."""
+    captions = pa.array([*[["a", "b"]] * rows, None, ["c", "d"]], pa.list_(pa.string(), 2))
+    kinds = pa.array(["x"] * (rows + 2)).dictionary_encode(), pa.array(range(rows + 2), pa.duration("s"))
+    table = {"url": map(str, range(rows + 2)), "caption": captions, "kind": kinds[0], "time": kinds[1]}
+    pq.write_table(pa.table({name: pa.array(values) for name, values in table.items()}), tmp_path / "l.parquet")
+    source = open_source(ListOptions(url_list=(str(tmp_path / "l.parquet"),), save_additional_columns=("kind", "time")))
+    read_again = pa.Table.from_batches(source.rows())
+    assert read_again["url"].to_pylist() == [*map(str, range(rows + 2))]
+    assert read_again["captions"].to_pylist() == [*[["a", "b"]] * rows, [], ["c", "d"]]
+    assert [pa.string(), pa.duration("s")] == [read_again.schema.field(name).type for name in ("kind", "time")]
 
 
 COCO = {"images": [{"id": 1, "file_name": "1.jpg", "coco_url": "http://a.test/1"}],

@@ -55,11 +55,69 @@ def open_parquet(file: Any, path: str) -> pq.ParquetFile:
         ValueError: if it is none.
     """
     try:
-        table = pq.ParquetFile(file)
+        table = _parquet_file(file)
         str(table.schema_arrow)  # names of columns that are no text come to light now, not when one is asked for
-        return table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: {_no_parquet(file) or f'not a Parquet file ({error})'}") from None
+        if getattr(error, "errno", None):  # the disk's or the store's own
+            raise
+        raise ValueError(f"{path}: {_no_parquet(file) or _NO_PARQUET}") from None
+    if _is_joined(file, table):
+        raise ValueError(
+            f"{path}: other bytes lie before this Parquet file's own, as where files were joined, so its data are not "
+            "where it says; give each file by itself, as it was"
+        )
+    return table
+
+
+_NO_PARQUET = (
+    "not a Parquet file, or one that is cut off or damaged; if it is one, get it anew, else give the --dataset that it "
+    "is of, or without --dataset the --input_format that it is written in"
+)
+
+
+def _parquet_file(file: Any, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    """Bytes that have another sum than their page says are an error, not other values."""
+    return pq.ParquetFile(file, metadata=metadata, page_checksum_verification=True)
+
+
+def _is_joined(file: Any, table: pq.ParquetFile) -> bool:
+    """Whether another file lies before the one whose footer this is: then its data are not where the footer says.
+
+    What lies before is as long as what is too much between the data and the footer, or shorter where indexes are there.
+    """
+    file.seek(0)
+    if file.read(4) != _MAGIC:
+        return True
+    footer = file.seek(0, 2) - 8 - _footer_size(file)
+    groups = table.metadata
+    columns = [
+        groups.row_group(groups.num_row_groups - 1).column(number)
+        for number in range(groups.num_columns if groups.num_row_groups else 0)
+    ]
+    end = max((_start(column) + column.total_compressed_size for column in columns), default=4)
+    file.seek(0)
+    before, at = b"", 0
+    while at < footer - end + 4:
+        data = file.read(min(1 << 20, footer - end + 4 - at))
+        if not data:
+            break
+        if _MAGIC + _MAGIC in before + data:
+            return True
+        before, at = data[-7:], at + len(data)
+    return False
+
+
+_MAGIC = b"PAR1"
+"""What a Parquet file begins and ends with."""
+
+
+def _start(column: pq.ColumnChunkMetaData) -> int:
+    return min(column.dictionary_page_offset or column.data_page_offset, column.data_page_offset)
+
+
+def _footer_size(file: Any) -> int:
+    file.seek(-8, 2)
+    return int.from_bytes(file.read(4), "little")
 
 
 def _no_parquet(file: Any) -> str:
@@ -75,20 +133,46 @@ def _no_parquet(file: Any) -> str:
 def read_batches(table: pq.ParquetFile, names: Sequence[str], path: str) -> Iterator[pa.RecordBatch]:
     """Some columns of a Parquet file, some thousand rows at a time.
 
+    Args:
+        table: as `open_parquet` gives it.
+        names: of the columns.
+        path: of the file, for messages.
+
     Raises:
         ValueError: naming the first that cannot be read, if one cannot.
     """
+    kinds, done = table.schema_arrow, 0
     try:
-        yield from table.iter_batches(BATCH_ROWS, columns=list(names))
+        try:
+            for batch in table.iter_batches(BATCH_ROWS, columns=list(names)):
+                yield batch
+                done += len(batch)
+        except pa.ArrowInvalid:
+            if not any(pa.types.is_fixed_size_list(kinds.field(name).type) for name in names):
+                raise
+            yield from _without_fixed_sizes(path, kinds, names, done)
     except (pa.ArrowException, OSError) as error:
         if getattr(error, "errno", None):  # the disk's or the store's own
             raise
-        kinds = table.schema_arrow
         name = next((name for name in names if not _can_be_read(table, name)), names[0])
         raise ValueError(
             f"{path}: the column '{name}' ({kinds.field(name).type}) cannot be read to its end ({error}); get the file "
             "anew, or write the column in another type"
         ) from None
+
+
+def _without_fixed_sizes(path: str, kinds: pa.Schema, names: Sequence[str], done: int) -> Iterator[pa.RecordBatch]:
+    """The rows behind so many, of a file of which Arrow writes lists of one length with nulls and does not read them:
+    they are read as Parquet has them, and then made what they were."""
+    schema = pa.schema([kinds.field(name) for name in dict.fromkeys(names)])
+    with open_file(path) as file:
+        file.seek(-8 - _footer_size(file), 2)
+        footer = file.read().replace(b"ARROW:schema", b"arrow_schema")
+        table = _parquet_file(file, pq.read_metadata(pa.BufferReader(_MAGIC + footer)))
+        for batch in table.iter_batches(BATCH_ROWS, columns=schema.names):
+            rows, done = batch.slice(done), max(0, done - len(batch))
+            if len(rows):
+                yield pa.RecordBatch.from_arrays([rows[each.name].cast(each.type) for each in schema], schema=schema)
 
 
 def _can_be_read(table: pq.ParquetFile, name: str) -> bool:

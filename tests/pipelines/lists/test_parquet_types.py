@@ -294,17 +294,11 @@ def test_a_zone_that_is_not_known_is_one_sentence(tmp_path: Path) -> None:
         rows(path, save_additional_columns=("extra",))
 
 
-def test_a_column_that_pyarrow_cannot_read_is_named(tmp_path: Path) -> None:
+def test_a_column_that_pyarrow_cannot_read_is_read(tmp_path: Path) -> None:
     """It writes lists of one length with a null among them, and cannot read them."""
     column = pa.array([["a", "b"], None, ["c", "d"], ["e", "f"]], pa.list_(pa.string(), 2))
     path = write(tmp_path / "l.parquet", caption=column)
-    try:
-        pq.read_table(path)
-    except pa.ArrowInvalid:
-        with pytest.raises(ValueError, match=r"l\.parquet: the column 'caption' \(fixed_size_list.*cannot be read"):
-            rows(path)
-    else:
-        assert [["a", "b"], [], ["c", "d"], ["e", "f"]] == [row["captions"] for row in rows(path)]
+    assert [["a", "b"], [], ["c", "d"], ["e", "f"]] == [row["captions"] for row in rows(path)]
 
 
 def test_columns_of_several_files_have_one_type(tmp_path: Path) -> None:
