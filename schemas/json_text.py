@@ -27,13 +27,28 @@ def parse_json(text: str | bytes) -> Any:
         opened = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
         is_too_deep = opened > DEEPEST and _is_too_deep(value)
     if is_too_deep:
-        raise ValueError("its values lie too deep in one another")
+        raise ValueError(_TOO_DEEP)
     return value
+
+
+_TOO_DEEP = "its values lie too deep in one another"
+
+
+def check_depth(value: Any) -> None:
+    """Whether what was parsed otherwise is a value that `parse_json` gives.
+
+    Raises:
+        ValueError: if its values lie more than `DEEPEST` deep in one another.
+    """
+    if _is_too_deep(value):
+        raise ValueError(_TOO_DEEP)
 
 
 def _is_too_deep(value: Any) -> bool:
     level = [value] if isinstance(value, (list, dict)) else []
     for _ in range(DEEPEST):
+        if not level:
+            return False
         level = [inner for outer in level for inner in _inside(outer) if isinstance(inner, (list, dict))]
     return bool(level)
 

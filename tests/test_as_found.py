@@ -565,6 +565,54 @@ def test_what_is_no_json_does_not_become_some(tmp_path: Path, number: str, withi
     assert json.loads(within.format("null")) == json.loads(column)
 
 
+def deep(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+ODD_VALUES = {"18446744073709551615": None, "1" * 400: None, "NaN": None, "-Infinity": None, "1e999": None,
+              '"a\tb"': None, deep(90): None, deep(110): "too deep", deep(900): "too deep"}  # fmt: skip
+ARRAYS = {
+    "json": ("", "l.json", "[{}]"),
+    "redcaps": ("redcaps", "cats_2017.json", '{{"info": {{"a": [1]}}, "annotations": [{}]}}'),
+}
+
+
+@pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: value[:12])
+@pytest.mark.parametrize("layout", ARRAYS)
+def test_one_odd_value_of_an_array_loses_at_most_its_row(tmp_path: Path, layout: str, value: str) -> None:
+    """Wherever in the file it stands, as in JSONL."""
+    dataset, name, whole = ARRAYS[layout]
+    good = [json.dumps({"url": f"http://a.test/{n}", "caption": "é\U0001f600 " * 900}) for n in range(40)]
+    odd = f'{{"url": "http://a.test/x", "caption": "x", "n": {value}}}'
+    for position in (0, 17, 40):
+        path = put(tmp_path, **{name: whole.format(" ,\n".join([*good[:position], odd, *good[position:]]))}) / name
+        rows, problems, _ = read(path, **({"dataset": dataset} if dataset else {}))
+        lost = ODD_VALUES[value] is not None
+        assert (41 - lost, int(lost)) == (len(rows), len(problems))
+        assert all("too deep" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("text", ['[{"url": "http://a.test/1', "[1", '[{"url": 1}', "[", '[{"url": 1},', '[{"url": 1},]', "[1]2", "[1 2]",
+                                  "[tru]", '[{"url": 1,}]', "[}", "['a']", '{"url": 1}\n{"url": 2}', "[" * 90_000, ""])  # fmt: skip
+def test_what_is_no_array_of_json_is_a_sentence(tmp_path: Path, text: str) -> None:
+    """That advises JSONL only where it may be that."""
+    sentence = refused(put(tmp_path, **{"l.json": text}) / "l.json")
+    assert ("--input_format jsonl" in sentence) == (not text.startswith("["))
+
+
+@pytest.mark.parametrize(("urls", "captions", "said"), [
+    (["u"], ["c", "d"], "has only 1 image_urls"), (["u", "v"], ["c"], "has only 1 captions"), (["u"], None, "has no array"),
+    (["u"], "cut", "not the JSON expected (it is cut off"),
+])  # fmt: skip
+def test_sbu_that_does_not_belong_together(tmp_path: Path, urls: list[str], captions: Any, said: str) -> None:
+    """Or is damaged, which is another thing."""
+    text = json.dumps({"image_urls": urls, "captions": captions})
+    path = put(tmp_path, **{"s.json": text[:-4] if captions == "cut" else text}) / "s.json"
+    assert said in refused(path, dataset="sbu")
+    put(tmp_path, **{"s_urls.txt.gz": gzip.compress(b"u\n" * 99)[:-6], "s_captions.txt.gz": gzip.compress(b"c\n" * 99)})
+    assert "s_urls.txt.gz: its compressed data are damaged" in refused(tmp_path / "s_urls.txt.gz", dataset="sbu")
+
+
 # ---- lists in another format than they are said to be
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-import ijson
 import pyarrow as pa
 
 from pipelines.lists.columns import ListColumns, check_columns
 from pipelines.lists.csv_records import csv_records
 from pipelines.lists.expected import expected, none_of
+from pipelines.lists.json_arrays import json_items
 from pipelines.lists.parquet_lists import read_parquet_list
 from pipelines.lists.rows import JSON_TEXT, Row, batches
 from pipelines.lists.text import lines, open_text
-from pipelines.lists.values import SeenNames, captions_of, extras_of, text_of
-from schemas.json_text import DEEPEST, parse_json
+from pipelines.lists.values import SeenNames, captions_of, extras_of, kind_of, text_of
+from schemas.json_text import parse_json
 
 _BLANK = object()
 """What stands for a line with nothing in it, which is no row."""
@@ -107,46 +107,6 @@ def named_rows(
             yield Row(None, [], problem=f"row {number}: {len(fields)} fields, expected {len(names)}")
 
 
-def json_items(file: IO[bytes], prefix: str, path: str) -> Iterator[Any]:
-    """The items of an array in a JSON file, one at a time.
-
-    Raises:
-        ValueError: if the file is not JSON.
-    """
-    item_prefix = f"{prefix}.item" if prefix else "item"
-    try:
-        shallow = _not_too_deep(ijson.basic_parse(file, use_float=True), path)
-        yield from ijson.items(_with_the_array(ijson.parse(shallow), path, prefix), item_prefix)
-    except ijson.JSONError as error:
-        hint = "" if prefix else "; if it has an object a line, give --input_format jsonl"
-        raise ValueError(f"{path}: not the JSON expected ({str(error).splitlines()[0]}){hint}") from None
-
-
-def _not_too_deep(events: Iterable[tuple[str, Any]], path: str) -> Iterator[tuple[str, Any]]:
-    """The parser's events; ijson builds whatever depth it is given, out of all the memory there is."""
-    depth = 0
-    for event in events:
-        if event[0] in ("start_map", "start_array"):
-            depth += 1
-            if depth > DEEPEST:
-                raise ValueError(
-                    f"{path}: values lie more than {DEEPEST} deep in one another; this is no list of pairs"
-                )
-        elif event[0] in ("end_map", "end_array"):
-            depth -= 1
-        yield event
-
-
-def _with_the_array(events: Iterable[tuple[str, str, Any]], path: str, prefix: str) -> Iterator[tuple[str, str, Any]]:
-    arrays = 0
-    for event in events:
-        arrays += event[:2] == (prefix, "start_array")
-        yield event
-    if not arrays:
-        where = f"at '{prefix}'" if prefix else "of objects"
-        raise ValueError(f"{path}: has no array {where}; if it has an object a line, give --input_format jsonl")
-
-
 def object_rows(values: Iterable[Any], where: str, path: str, columns: ListColumns) -> Iterator[Row]:
     """The rows of a list of objects.
 
@@ -176,7 +136,7 @@ def from_object(value: Any, where: str, columns: ListColumns) -> Row:
     url = None
     try:
         if not isinstance(value, dict):
-            raise value if isinstance(value, ValueError) else ValueError(f"{type(value).__name__}, expected an object")
+            raise value if isinstance(value, ValueError) else ValueError(f"is {kind_of(value)}, expected an object")
         if columns.url_col not in value:
             raise ValueError(f"has no '{columns.url_col}', only {', '.join(value)}"[: 200 - len(where)])
         url = text_of(value[columns.url_col], f"'{columns.url_col}'")

@@ -12,6 +12,7 @@ from typing import Any
 from pipelines.lists.columns import ListColumns, check_columns
 
 _KINDS = {dict: "an object", list: "a list", bool: "true or false", float: "infinite"}
+_ALL_KINDS = {**_KINDS, float: "a number", int: "a number", str: "a text", type(None): "null"}
 _MOST_NAMES = 1000
 _LEADING_ZEROS = re.compile("&#0+(?=[0-9])")
 _NO_CHARACTER = re.compile("&#[0-9]{8,};?")
@@ -30,6 +31,27 @@ def text_of(value: Any, what: str) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
         raise ValueError(f"its {what} is {_KINDS.get(type(value), 'no text')}, expected text")
     return json.dumps(value)
+
+
+def kind_of(value: Any) -> str:
+    """What a value of JSON is, in words."""
+    return _ALL_KINDS.get(type(value), "no JSON")
+
+
+def members_of(value: Any, *names: str) -> list[list[Any]]:
+    """Lists that an object has as its members.
+
+    Raises:
+        ValueError: if it is no object, or one of them is not there or is no list.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"it is {kind_of(value)}, expected an object")
+    for name in names:
+        if name not in value:
+            raise ValueError(f"it has no '{name}'")
+        if not isinstance(value[name], list):
+            raise ValueError(f"its '{name}' is {kind_of(value[name])}, expected a list")
+    return [value[name] for name in names]
 
 
 def captions_of(value: Any) -> list[str]:

@@ -14,7 +14,8 @@ import pyarrow as pa
 from pipelines.lists.columns import ListColumns, check_columns
 from pipelines.lists.containers import open_file
 from pipelines.lists.expected import expected, none_of
-from pipelines.lists.formats import extra_fields, from_object, json_items, named_rows, tab_separated
+from pipelines.lists.formats import extra_fields, from_object, named_rows, tab_separated
+from pipelines.lists.json_arrays import json_items
 from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.parquet_lists import open_parquet, read_parquet_list
 from pipelines.lists.rows import Row, batches
@@ -176,12 +177,20 @@ def _wit_rows(records: Iterator[list[str]], path: str, columns: ListColumns) -> 
 
 def _sbu_json(path: str, encoding: str | None) -> Iterator[Row]:
     with open_text(path, encoding) as urls, open_text(path, encoding) as captions:
-        both = zip(json_items(urls, "image_urls", path), json_items(captions, "captions", path), strict=True)
-        try:
-            for number, (url, caption) in enumerate(both, 1):
-                yield _sbu_row(url, caption, number)
-        except ValueError as error:
-            raise ValueError(f"{path}: its image_urls and captions do not belong together ({error})") from None
+        both = itertools.zip_longest(
+            json_items(urls, "image_urls", path), json_items(captions, "captions", path), fillvalue=_MISSING
+        )
+        for number, (url, caption) in enumerate(both, 1):
+            if url is _MISSING or caption is _MISSING:
+                more, fewer = ("image_urls", "captions") if caption is _MISSING else ("captions", "image_urls")
+                raise ValueError(
+                    f"{path}: has only {number - 1:,} {fewer} and more {more}, so captions would go to wrong links"
+                )
+            yield _sbu_row(url, caption, number)
+
+
+_MISSING: Any = object()
+"""What stands in place of the shorter one's."""
 
 
 def _sbu_row(url: Any, caption: Any, number: int) -> Row:
@@ -197,14 +206,10 @@ def _sbu_texts(path: str, encoding: str | None) -> Iterator[Row]:
     if "_urls" not in name:
         raise ValueError(f"{path}: expected sbu-captions-all.json or a file named ..._urls.txt")
     with open_text(path, encoding) as urls, open_text(beside, encoding) as captions:
-        both = zip(lines(urls), lines(captions), strict=True)
-        try:
-            for url, caption in both:
-                yield Row(url.strip(), [caption.rstrip("\r\n")])
-        except ValueError:
-            raise ValueError(
-                f"{beside}: has not as many lines as {name}, so captions would go to wrong links"
-            ) from None
+        for url, caption in itertools.zip_longest(lines(urls), lines(captions), fillvalue=_MISSING):
+            if url is _MISSING or caption is _MISSING:
+                raise ValueError(f"{beside}: has not as many lines as {name}, so captions would go to wrong links")
+            yield Row(url.strip(), [caption.rstrip("\r\n")])
 
 
 def _redcaps_row(value: Any, number: int, subreddit: str, columns: ListColumns, pictures: PictureFolder | None) -> Row:
