@@ -539,6 +539,10 @@ COCO = {"images": [{"id": 1, "file_name": "1.jpg", "coco_url": "http://a.test/1"
         ([{"id": 2, "coco_url": {}}], [], "image 2: its coco_url is an object"),
         ([{"file_name": "x"}], [], "image number 2: has no 'id'"), ([3], [], "image number 2: is no object"),
         ([], [{"image_id": 1}], "annotation 2: has no 'caption'"), ([], [None], "annotation 2: is no object"),
+        ([{"id": None, "coco_url": "http://a.test/2"}], [], "image None: its id is null"),
+        ([{"id": 2, "coco_url": "http://a.test/2"}, {"id": 2, "coco_url": "http://a.test/3"}], [{"image_id": 2, "caption": "b"}],
+         "image 2: another image has the same id"),
+        ([], [{"image_id": None, "caption": "b"}], "annotation 2: its image_id is null"),
         ([], [{"image_id": 9, "caption": "b"}], "captions of image 9, which is not among the images"),
     ],
 )  # fmt: skip
@@ -630,7 +634,7 @@ def test_a_list_that_is_not_the_presets(tmp_path: Path, dataset: str, extension:
 
 
 @pytest.mark.parametrize("written_as", TEXTS)
-@pytest.mark.parametrize("called", ["csv", "tsv", "json", "jsonl", "parquet"])
+@pytest.mark.parametrize("called", ["csv", "tsv", "json", "jsonl", "parquet", "txt"])
 def test_a_list_by_the_name_of_another_format(tmp_path: Path, written_as: str, called: str) -> None:
     """Is read if that is what it is, else one sentence."""
     path = tmp_path / f"l.{called}"
@@ -639,6 +643,43 @@ def test_a_list_by_the_name_of_another_format(tmp_path: Path, written_as: str, c
         assert right(called) == read(path)[0]
     else:
         assert path.name in refused(path)
+
+
+@pytest.mark.parametrize("value", [[], 3, "a", None, {}, {"images": {}, "annotations": []}, {"images": [{"id": 1}]},
+                                   {"images": [{"id": 1}], "annotations": [{"image_id": 1}]}])  # fmt: skip
+def test_json_of_another_layout_is_told_in_words(tmp_path: Path, value: Any) -> None:
+    """Not in Python's."""
+    path = put(tmp_path, **{"l.json": json.dumps(value)}) / "l.json"
+    told = [refused(path, dataset="coco")]
+    if not (isinstance(value, dict) and isinstance(value.get("images"), list)):
+        told.append(refused(path, dataset="flickr30k", image_folder=str(tmp_path)))
+    with pytest.raises(ValueError, match=r"not COCO's") as of_references:
+        find_references(ReferenceArgument("k", f"{path},{tmp_path}"))
+    for sentence in [*told, str(of_references.value)]:
+        assert not any(word in sentence for word in ("Error", "indices", "NoneType", "str ", "dict", "object is not"))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xd8\xff\xe0 JFIF\n\x01", b"# Links\n\nSee https://a.test/b for more, and\n- list.txt\n",
+                                     b"http://a.test/1.jpg,a\nhttp://a.test/2.jpg,b\n", b"url\nname\n"])  # fmt: skip
+def test_what_is_no_list_of_links(tmp_path: Path, content: bytes) -> None:
+    """By the name of one."""
+    assert "a link; name it after what it is" in refused(put(tmp_path, **{"l.txt": content}) / "l.txt")
+
+
+@pytest.mark.parametrize("extension", TEXTS)
+def test_links_that_are_no_utf8_are_said(tmp_path: Path, extension: str) -> None:
+    """As captions are."""
+    path = tmp_path / f"l.{extension}"
+    path.write_bytes(written(extension, [("http://a.test/café.jpg", ["a"])]).encode("cp1252"))
+    assert [f"{path}: 1 of its links are no UTF-8"] == [each.partition(",")[0] for each in read(path)[2]]
+
+
+def test_parquet_that_is_no_utf8_is_not_advised_an_encoding(tmp_path: Path) -> None:
+    """Since it takes none."""
+    pq.write_table(pa.table({"url": [b"http://a.test/\xe9"], "caption": [b"caf\xe9"]}), tmp_path / "l.parquet")
+    remarks = read(tmp_path / "l.parquet")[2]
+    assert 2 == len(remarks)
+    assert not any("--encoding" in remark for remark in remarks)
 
 
 # ---- folders and keys

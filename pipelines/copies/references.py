@@ -21,7 +21,7 @@ from pipelines.lists.folder import CAPTIONS, captions_by_file, head_in
 from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.tar_files import tar_files
 from pipelines.lists.text import decoded, lines, open_text
-from pipelines.lists.values import captions_of
+from pipelines.lists.values import captions_of, members_of
 from schemas.folder import Folder
 from schemas.json_text import parse_json
 from schemas.manifest import MANIFEST, read_manifest
@@ -199,13 +199,18 @@ def _tars(paths: Sequence[str]) -> Iterator[Reference]:
 def _coco(path: str, pictures: str) -> list[Reference]:
     with open_text(path) as file:
         try:
-            value = parse_json(file.read())
-            captions = {
-                a["image_id"]: next(iter(captions_of(a["caption"])), "") for a in reversed(value["annotations"])
-            }
-            images = [(str(image["file_name"]), captions.get(image["id"], "")) for image in value["images"]]
+            of_images, annotations = members_of(parse_json(file.read()), "images", "annotations")
+            captions = {a["image_id"]: next(iter(captions_of(a["caption"])), "") for a in reversed(annotations)}
+            images = [(str(image["file_name"]), captions.get(image["id"], "")) for image in of_images]
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({error!r})") from None
+            what = (
+                f"an image or annotation has no {error}"
+                if isinstance(error, KeyError)
+                else "an image or annotation is no object with an id"
+                if isinstance(error, TypeError)
+                else error
+            )
+            raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({what})") from None
     fs, path_of_pictures = fsspec.core.url_to_fs(pictures)
     if not fs.isdir(path_of_pictures):
         raise ValueError(f"--reference …={path},{pictures}: {pictures} is no folder; expected that of the pictures")

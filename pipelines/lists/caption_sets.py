@@ -5,7 +5,9 @@ With `--image_folder` a row's `url` is the picture's path in it, and a picture t
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import IO, Any
@@ -22,7 +24,7 @@ from pipelines.lists.folder import captions_by_file
 from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.rows import JSON_TEXT, Row, batches
 from pipelines.lists.text import decoded, lines, open_text
-from pipelines.lists.values import SeenNames, as_text, captions_of, extras_of, text_of
+from pipelines.lists.values import SeenNames, as_text, captions_of, extras_of, members_of, text_of
 from schemas.json_text import parse_json
 
 
@@ -30,11 +32,11 @@ def coco(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Ite
     """COCO's captions JSON; without local pictures they are fetched from `coco_url`."""
     with open_text(path, columns.encoding) as file:
         try:
-            value = parse_json(file.read())
-            images, (captions, problems) = value["images"], _captions_by_image(value["annotations"])
+            images, annotations = members_of(parse_json(file.read()), "images", "annotations")
+            captions, problems = _captions_by_image(annotations)
             images = list(expected(images, _has_id, lambda count: f"of {count:,} images none has an id"))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({error!r})") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({error})") from None
     extras = [pa.field(name, pa.string(), metadata=JSON_TEXT) for name in columns.save_additional_columns]
     seen = SeenNames(path, columns, columns.save_additional_columns)
     rows = _coco_rows(list(seen.watch(iter(images))), captions, columns, pictures)
@@ -49,19 +51,30 @@ def _captions_by_image(annotations: list[Any]) -> tuple[dict[Any, list[Any]], li
     """The captions of each image by its id, and what is wrong with annotations that have none.
 
     Raises:
-        KeyError, TypeError: of the first, if it is so of all.
+        ValueError: of the first, if it is so of all.
     """
     captions: dict[Any, list[Any]] = {}
-    problems = list[tuple[str, Exception]]()
+    problems = list[str]()
     for number, annotation in enumerate(annotations, 1):
         try:
             image, caption = annotation["image_id"], annotation["caption"]
+            if image is None:
+                raise ValueError("its image_id is null")
             captions.setdefault(image, []).append(caption)
-        except (KeyError, TypeError) as error:
-            problems.append((f"annotation {number}: {_said(error)}"[:200], error))
+        except (ValueError, KeyError, TypeError) as error:
+            problems.append(f"annotation {number}: {_said(error)}"[:200])
     if problems and not captions:
-        raise problems[0][1]
-    return captions, [problem for problem, _ in problems]
+        raise ValueError(problems[0])
+    return captions, problems
+
+
+def _shared_ids(images: list[Any]) -> set[Any]:
+    """Ids of several images that are not the same picture, so that it is not known whose their captions are."""
+    pictures: dict[Any, set[str]] = {}
+    for image in images:
+        with contextlib.suppress(KeyError, TypeError):
+            pictures.setdefault(image["id"], set()).add(repr((image.get("file_name"), image.get("coco_url"))))
+    return {name for name, several in pictures.items() if len(several) > 1}
 
 
 def cub(url: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
@@ -93,12 +106,16 @@ def flickr30k(path: str, columns: ListColumns, pictures: PictureFolder | None) -
 def _coco_rows(
     images: list[Any], captions: dict[Any, list[Any]], columns: ListColumns, pictures: PictureFolder | None
 ) -> Iterator[Row]:
-    known = set()
+    known, shared = set(), _shared_ids(images)
     for number, image in enumerate(images, 1):
         name = f"number {number}"
         try:
             name = image["id"]
+            if name is None:
+                raise ValueError("its id is null")
             known.add(name)
+            if name in shared:
+                raise ValueError("another image has the same id, so whose its captions are is not known")
             yield _coco_row(image, captions.get(name, []), columns, pictures)
         except (ValueError, KeyError, TypeError) as error:
             yield Row(None, [], problem=f"image {name}: {_said(error)}"[:200])
@@ -172,6 +189,10 @@ def _flickr(path: str, columns: ListColumns, pictures: PictureFolder | None) -> 
         yield from batches(_row(each, pictures) for each in captions_by_name)
 
 
+_NUMBER = re.compile(r"^[0-9]+\s+")
+"""Of a caption among those of its picture."""
+
+
 def _grouped(captions_in_lines: Iterable[tuple[str, str | None]]) -> Iterator[tuple[str, list[str]] | str]:
     """Captions by picture, in the order in which pictures first appear; problems at their end."""
     captions: dict[str, list[str]] = {}
@@ -205,14 +226,16 @@ def _caption_lines(file: IO[bytes], path: str) -> Iterator[tuple[str, str | None
             continue
         else:
             caption = fields[-1] if len(fields) <= 3 and "results" in name else ",".join(fields[1:])
+            if len(fields) == 2 and name.startswith("results"):  # the published file has a line without its second |
+                caption = _NUMBER.sub("", caption)
             yield fields[0].partition("#")[0].strip(), as_text(caption)
 
 
 def _karpathy(file: IO[bytes], path: str) -> Iterator[tuple[str, list[str]] | str]:
     try:
-        images = list(parse_json(file.read())["images"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a list of images with sentences ({error!r})") from None
+        (images,) = members_of(parse_json(file.read()), "images")
+    except ValueError as error:
+        raise ValueError(f"{path}: not a list of images with sentences ({error})") from None
     yield from expected(
         (_karpathys(image, number) for number, image in enumerate(images, 1)),
         lambda image: not isinstance(image, str),

@@ -6,6 +6,7 @@ is an error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -148,9 +149,24 @@ def from_object(value: Any, where: str, columns: ListColumns) -> Row:
 def _txt(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
     if columns.save_additional_columns:
         raise ValueError(f"{path}: a txt list has only addresses, so --save_additional_columns finds nothing")
-    for line in lines(file):
-        if address := line.strip():
+
+    def wrong(count: int) -> str:
+        return f"{path}: {none_of(count, 'a link')}; name it after what it is, or give the --input_format of it"
+
+    addresses = (line.strip() for line in lines(file))
+    for address in expected(addresses, _is_link, wrong):
+        if address:
             yield Row(address, [])
+
+
+def _is_link(address: str) -> bool | None:
+    return bool(_LINK.match(address)) and not _OF_A_TABLE.search(address) if address else None
+
+
+_LINK = re.compile(r"[a-z][a-z0-9+.\-]*:\S|//\S|\w[\w\-]*(?:\.[\w\-]+)+(?::\d+)?/", re.IGNORECASE)
+"""What one begins with: a scheme or a host."""
+_OF_A_TABLE = re.compile(r"\t|,.*\s|\.(?:jpe?g|png|gif|webp)\s*,", re.IGNORECASE)
+"""What shows that a line has another column behind its link."""
 
 
 def _csv(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:

@@ -33,8 +33,8 @@ class Source:
     local_folder: str | None = None
     """Where rows' locations are looked up; None if pictures are fetched."""
     _types: dict[str, pa.DataType] = field(default_factory=dict)
-    _mended: Counter[str] = field(default_factory=Counter)
-    """By file the captions that were read and hold U+FFFD."""
+    _mended: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By file, and what they are of, the links and captions that were read and hold U+FFFD."""
     _of_files: tuple[str, ...] = ()
     """What is to be said of files that were not taken."""
     _of_rows: list[str] = field(default_factory=list)
@@ -70,24 +70,32 @@ class Source:
             for batch in self._read(path):
                 rows += len(batch)
                 if len(batch):
-                    mended = pc.match_substring(pc.list_flatten(batch["captions"]), "\ufffd")
-                    self._mended[path] += pc.sum(mended).as_py() or 0
+                    self._count_mended(path, "captions", pc.list_flatten(batch["captions"]))
+                    if self.local_folder is None:
+                        self._count_mended(path, "links", batch["url"])
                     yield with_one_type(batch, path)
             if not rows:
                 self._of_rows.append(f"{path}: has no rows")
 
     def remarks(self) -> list[str]:
         """What a user should know of the rows that were read."""
-        encoding = self.options.encoding
-        name = encoding or "UTF-8"
-        what_to_do = "another --encoding" if encoding else "its name with --encoding, such as cp1252"
         mended = [
-            f"{path}: {count:,} of its captions are no {name}, and have U+FFFD in place of such bytes; if the file is "
-            f"in another encoding, give {what_to_do}"
-            for path, count in self._mended.items()
+            f"{path}: {count:,} of its {what} are no {self._encoding_of(path)}"
+            for (path, what), count in self._mended.items()
             if count
         ]
         return [*self._of_files, *self._of_rows, *mended]
+
+    def _count_mended(self, path: str, what: str, texts: pa.Array) -> None:
+        self._mended[path, what] += pc.sum(pc.match_substring(texts, "\ufffd")).as_py() or 0
+
+    def _encoding_of(self, path: str) -> str:
+        """What a file's text should be in, and what to do where it is not."""
+        encoding, instead = self.options.encoding, "and have U+FFFD in place of such bytes"
+        if _all_parquet(self.options, self.preset, [path]):
+            return f"UTF-8, {instead}; Parquet has no other, so whoever wrote the file has to decode them first"
+        what_to_do = "another --encoding" if encoding else "its name with --encoding, such as cp1252"
+        return f"{encoding or 'UTF-8'}, {instead}; if the file is in another encoding, give {what_to_do}"
 
     def _read(self, path: str) -> Iterator[pa.RecordBatch]:
         columns = replace(self.options.columns, remarks=self._of_rows)
