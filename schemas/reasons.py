@@ -127,7 +127,7 @@ REASONS = {
         "the bytes have another sum than the list says",
         "the picture was changed since the list was made; without --verify_hash it is taken as it is now",
     ),
-    "not-found": Reason("fetch", "the local file is not there", "check --image_folder"),
+    "not-found": Reason("fetch", "the local file is not there", "check the pictures' folder"),
     "unreadable": Reason("fetch", "the local file cannot be read"),
     "not-an-image": Reason("decode", "the bytes are no picture of a known format"),
     "truncated": Reason("decode", "the picture ends too early"),

@@ -342,6 +342,36 @@ def test_another_encoding_is_named(tmp_path: Path, extension: str, encoding: str
         assert "of its captions are no UTF-8" in read(path)[2][0]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("extension", TEXTS)
+def test_an_encoding_of_two_orders_needs_a_mark(tmp_path: Path, extension: str, encoding: str) -> None:
+    """Or its order in its name."""
+    path = tmp_path / f"l.{extension}"
+    path.write_bytes(written(extension).encode(f"{encoding}-le"))
+    assert f"l.{extension}: has no byte order mark; give --encoding {encoding}-le" in refused(path, encoding=encoding)
+    assert right(extension) == read(path, encoding=f"{encoding}-le")[0]
+
+
+@pytest.mark.parametrize("extension", ["csv", "tsv", "json", "jsonl", "txt"])
+def test_lines_that_end_as_on_old_macs(tmp_path: Path, extension: str) -> None:
+    """Are lines."""
+    path = tmp_path / f"l.{extension}"
+    path.write_bytes(written(extension).replace("\n", "\r").encode())
+    assert (right(extension), [], []) == read(path)
+
+
+@pytest.mark.parametrize(("line", "caption"), [
+    ("1.jpg| 4   A dog runs", "A dog runs"), ("1.jpg| 4| 2 dogs run", "2 dogs run"), ("1.jpg| 4| a | b", "a | b"),
+])  # fmt: skip
+def test_flickr30ks_line_without_its_second_divider(tmp_path: Path, line: str, caption: str) -> None:
+    """Has a number that is no part of its caption."""
+    path = (
+        put(tmp_path, **{"results.csv": f"image_name| comment_number| comment\n{line}\n", "1.jpg": b"x"})
+        / "results.csv"
+    )
+    assert [[caption]] == [found for _, found in read(path, dataset="flickr30k", image_folder=str(tmp_path))[0]]
+
+
 SIDES = ("beside", "captions.jsonl", "metadata.jsonl", "metadata.csv", "tar txt", "tar json", "coco", "cub", "flickr8k")
 
 

@@ -50,7 +50,7 @@ def open_text(path: str, encoding: str | None = None) -> Iterator[IO[bytes]]:
         content = Content(file, path)
         head = content.read_fully(HEAD)
         _check_is_text(head, path, encoding, content.compression)
-        mark, encoding = _mark_of(head, encoding)
+        mark, encoding = _mark_of(head, encoding, path)
         yield cast("IO[bytes]", io.BufferedReader(_Utf8(content, head[len(mark) :], encoding), 1 << 16))
 
 
@@ -86,12 +86,20 @@ def lines(file: IO[bytes], newline: str = "\n") -> Iterator[str]:
     Raises:
         ValueError: if a line is longer than `LONGEST_LINE`.
     """
+    if newline == "\n" and _ends_in_cr(file):
+        newline = "\r"
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=newline)
     for number, line in enumerate(iter(lambda: text.readline(LONGEST_LINE), ""), 1):
         if len(line) == LONGEST_LINE:
             raise ValueError(f"line {number} is longer than {LONGEST_LINE:,} characters; this is no list of pairs")
         yield line
     text.detach()
+
+
+def _ends_in_cr(file: IO[bytes]) -> bool:
+    """Whether lines end as on old Macs: there is no other end in what a file begins with."""
+    head = file.peek(HEAD) if isinstance(file, io.BufferedReader) else b""
+    return b"\r" in head[:-1] and b"\n" not in head
 
 
 def decoded(content: bytes, encoding: str | None = None) -> str:
@@ -101,9 +109,18 @@ def decoded(content: bytes, encoding: str | None = None) -> str:
     return content[len(mark) :].decode(encoding, "replace")
 
 
-def _mark_of(content: bytes, encoding: str | None) -> tuple[bytes, str]:
-    """The byte order mark, if there is one, and the encoding."""
-    return next(((m, e) for m, e in _MARKS if content.startswith(m)), (b"", encoding or "utf-8"))
+def _mark_of(content: bytes, encoding: str | None, path: str = "a text beside a picture") -> tuple[bytes, str]:
+    """The byte order mark, if there is one, and the encoding.
+
+    Raises:
+        ValueError: if there is none, and the encoding has two orders of bytes.
+    """
+    mark, found = next(((m, e) for m, e in _MARKS if content.startswith(m)), (b"", encoding or "utf-8"))
+    if content and found in ("utf-16", "utf-32"):
+        raise ValueError(
+            f"{path}: has no byte order mark; give --encoding {found}-le or {found}-be, whichever it is in"
+        )
+    return mark, found
 
 
 def _check_is_text(head: bytes, path: str, encoding: str | None, compression: str | None) -> None:

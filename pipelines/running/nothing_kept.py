@@ -34,7 +34,7 @@ def why_nothing(counts: Counts, source: str, of_copies: str = "") -> str:
 
     >>> from collections import Counter
     >>> why_nothing(Counts(Counter(failed_to_download=4), Counter({("fetch", "not-found"): 4})), "a.csv")
-    'nothing was kept: 4 of 4 rows are fetch: not-found, the local file is not there; check --image_folder'
+    "nothing was kept: 4 of 4 rows are fetch: not-found, the local file is not there; check the pictures' folder"
     """
     if not counts.rows:
         return f"nothing was kept, for there is nothing in {source}; is it the right one?"
