@@ -34,7 +34,7 @@ FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9_-]*[a-z0-9])")
 COMMAND = re.compile(r"python -m ([a-z_]+(?:\.[a-z_]+)+)")
 CHOICE = re.compile(r"--(incremental_mode|head_start|filters|language) ([a-z]+)\b")
 OTHERS = {
-    "help", "logdir", "nproc_per_node",  # everybody's, tensorboard's and torchrun's
+    "help", "logdir", "long", "nproc_per_node",  # everybody's, tensorboard's, zstd's and torchrun's
     *(flag.removeprefix("--") for flag in beams_flags()),
 }  # fmt: skip
 

@@ -61,10 +61,11 @@ def open_parquet(file: Any, path: str) -> pq.ParquetFile:
         if getattr(error, "errno", None):  # the disk's or the store's own
             raise
         raise ValueError(f"{path}: {_no_parquet(file) or _NO_PARQUET}") from None
-    if _is_joined(file, table):
+    file.seek(0)
+    if file.read(4) != _MAGIC:
         raise ValueError(
-            f"{path}: other bytes lie before this Parquet file's own, as where files were joined, so its data are not "
-            "where it says; give each file by itself, as it was"
+            f"{path}: other bytes lie before this Parquet file's own, so its data are not where it says; give the file "
+            "as it was"
         )
     return table
 
@@ -80,39 +81,8 @@ def _parquet_file(file: Any, metadata: pq.FileMetaData | None = None) -> pq.Parq
     return pq.ParquetFile(file, metadata=metadata, page_checksum_verification=True)
 
 
-def _is_joined(file: Any, table: pq.ParquetFile) -> bool:
-    """Whether another file lies before the one whose footer this is: then its data are not where the footer says.
-
-    What lies before is as long as what is too much between the data and the footer, or shorter where indexes are there.
-    """
-    file.seek(0)
-    if file.read(4) != _MAGIC:
-        return True
-    footer = file.seek(0, 2) - 8 - _footer_size(file)
-    groups = table.metadata
-    columns = [
-        groups.row_group(groups.num_row_groups - 1).column(number)
-        for number in range(groups.num_columns if groups.num_row_groups else 0)
-    ]
-    end = max((_start(column) + column.total_compressed_size for column in columns), default=4)
-    file.seek(0)
-    before, at = b"", 0
-    while at < footer - end + 4:
-        data = file.read(min(1 << 20, footer - end + 4 - at))
-        if not data:
-            break
-        if _MAGIC + _MAGIC in before + data:
-            return True
-        before, at = data[-7:], at + len(data)
-    return False
-
-
 _MAGIC = b"PAR1"
 """What a Parquet file begins and ends with."""
-
-
-def _start(column: pq.ColumnChunkMetaData) -> int:
-    return min(column.dictionary_page_offset or column.data_page_offset, column.data_page_offset)
 
 
 def _footer_size(file: Any) -> int:

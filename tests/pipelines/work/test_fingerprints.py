@@ -208,12 +208,13 @@ def test_options_of_dedup(tmp_path: Path) -> None:
         replace(options, threshold=("0.6875",)),
         replace(options, floor=0.6875 - 0.2),
         replace(options, within_threshold=0.6875),
+        replace(options, allow_self_reference=True),
         replace(options, incremental_mode="overwrite", processes_count=3, output_folder="elsewhere", input_folder="x"),
     ]
     assert {own} == {says(recipe_of(each)) for each in same}
     names = {field.name for field in fields(DedupOptions)}
     assert names == {*changes, "threshold", "reference", "detector", "decisions", "incremental_mode", "processes_count",
-                     "output_folder", "input_folder"}  # fmt: skip
+                     "output_folder", "input_folder", "allow_self_reference"}  # fmt: skip
 
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="the detector's weights are not in this tree")
