@@ -157,7 +157,7 @@ def test_a_dataset_that_is_changed_while_it_is_read(
         return manifest
 
     monkeypatch.setattr(module, "open_dataset", changed_after)
-    assert FAILED == call(place, job, flags)
+    assert (USAGE if job == "vocab" else FAILED) == call(place, job, flags)  # vocab reads before it makes its folder
     assert "was changed while this job read it; run the command again" in capsys.readouterr().err
     assert not (place / "new/manifest.json").exists()
     assert OK == call(place, job, (*flags, "--incremental_mode", "overwrite"))
