@@ -12,6 +12,7 @@ import os
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, cast
 
@@ -56,9 +57,10 @@ def lists_in(path: str, extensions: Sequence[str]) -> tuple[list[str], str]:
     if not lists:
         wanted = ", ".join(f".{e}" for e in extensions)
         raise ValueError(f"{path}: no file in this archive ends with {wanted}; unpack it and name the list's files")
-    if twice := next((name for name in lists if lists.count(name) > 1), None):
+    there = Counter(lists)
+    if twice := next((name for name, count in there.items() if count > 1), None):
         raise ValueError(f"{path}: holds '{twice}' more than once; unpack it and name the list's files")
-    others = [name for name in names if name not in lists]
+    others = [name for name in names if name not in there]
     return [f"{path}{_INSIDE}{name}" for name in lists], passed_over(others, "list") if others else ""
 
 
