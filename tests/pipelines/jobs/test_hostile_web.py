@@ -63,7 +63,7 @@ EXPECTED: dict[str, set[str]] = {
     "chunks_of_one": {KEPT},
     "no_headers": {"bad-response"},
     "future_version": {"bad-response"},
-    "status_999": {"http-5xx"},
+    "status_999": {"http-4xx"},
     "negative_length": {"bad-response", KEPT},
     "lengths_that_disagree": {"bad-response"},
     "continue_for_ever": {"timeout", "bad-response"},
