@@ -23,6 +23,7 @@ from typing import IO, Any, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from schemas.addresses import about, about_its_url
 from schemas.claim import Claim, TakenOver
 from schemas.json_text import parse_json
 from schemas.objects import etag_of
@@ -110,7 +111,8 @@ class Folder:
             self.fs, root = LocalFileSystem(), os.path.abspath(self.url)
         else:
             try:
-                self.fs, root = fsspec.core.url_to_fs(self.url, **fresh)
+                with about(self.url):
+                    self.fs, root = fsspec.core.url_to_fs(self.url, **fresh)
             except ValueError as error:
                 raise ValueError(f"{self.url}: {error}; give a path, or an address such as s3://bucket/pairs") from None
         self.root = str(root).rstrip("/") or "/"
@@ -188,6 +190,7 @@ class Folder:
             found += self.walk(f"{inside}/{name}" if inside else name)
         return sorted(found)
 
+    @about_its_url
     def _entries(self, inside: str, kind: str) -> list[str]:
         where = f"{self.root}/{inside}" if inside else self.root
         try:
@@ -199,14 +202,17 @@ class Folder:
             return []
         return sorted(str(e["name"]).rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == kind)
 
+    @about_its_url
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
         return bool(self.fs.exists(self.path(name)))
 
+    @about_its_url
     def size(self, name: str) -> int:
         """Size of the file in bytes."""
         return int(self.fs.size(self.path(name)))
 
+    @about_its_url
     def open(self, name: str) -> IO[bytes]:
         """The file, for reading.
 
@@ -217,6 +223,7 @@ class Folder:
             check_regular(self.path(name))
         return cast("IO[bytes]", self.fs.open(self.path(name), "rb"))
 
+    @about_its_url
     def read_bytes(self, name: str) -> bytes:
         """All of the file."""
         with self.open(name) as file:
@@ -234,11 +241,13 @@ class Folder:
         except ValueError as error:
             raise ValueError(f"{self.path(name)}: not JSON ({error}); it was damaged after writing") from None
 
+    @about_its_url
     def sha256(self, name: str) -> str:
         """sha256 of the file's bytes, read in pieces."""
         with self.open(name) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
+    @about_its_url
     def make(self) -> None:
         """Create the folder where there is none.
 
@@ -250,6 +259,7 @@ class Folder:
             with tempfile.TemporaryFile(dir=self.root):
                 pass
 
+    @about_its_url
     def remove(self, name: str) -> None:
         """Delete the file if it is there."""
         if self.claim is not None and _is_guarded(name):
@@ -258,6 +268,7 @@ class Folder:
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.changeable(name))
 
+    @about_its_url
     def etags(self) -> dict[str, str]:
         """By path the tag of every object in a store's folder and below; nothing of a local one."""
         if self.is_local:
@@ -268,6 +279,7 @@ class Folder:
             return {}
         return {str(path): etag_of(info) for path, info in objects.items()}
 
+    @about_its_url
     def remove_tree(self, name: str) -> None:
         """Delete a sub-folder with all that is in it, if it is there."""
         if self.claim is not None and _is_guarded(name):
@@ -390,6 +402,10 @@ class Staging:
 
     def publish(self) -> list[FileRecord]:
         """Give every ready file its final name, in order."""
+        with about(self.folder.url):
+            return self._publish()
+
+    def _publish(self) -> list[FileRecord]:
         records = self.records
         while self._ready:
             record, temporary = self._ready[0]

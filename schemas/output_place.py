@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from schemas.contents import foreign_in, job_in
+from schemas.contents import JOBS, foreign_in, job_in
 from schemas.folder import ROOMS, Folder
 from schemas.journal import is_between
 
@@ -45,8 +45,8 @@ def check_output(
         on_disk: whether it writes on this machine's disk only.
 
     Raises:
-        ValueError: if the folder cannot be made or written to, is or lies in what the job reads, holds what another job
-            left, or files of somebody's own.
+        ValueError: if the folder cannot be made or written to, is or lies in what the job reads, lies in a dataset,
+            holds what another job left, or files of somebody's own.
         OSError: if the disk fails.
     """
     url = os.fspath(folder)
@@ -66,9 +66,22 @@ def check_output(
         for path in paths:
             if path and not (output.is_local and _ADDRESS.match(os.fspath(path))):
                 check_apart(Folder(path), output, flag)
+    check_outside_of_datasets(output)
     if is_between(output) or (output.is_local and os.path.isdir(output.path(_UNDECIDED))):
         return
     check_whose(output, job)
+
+
+def check_outside_of_datasets(output: Folder) -> None:
+    """Check that a local folder lies in no dataset, whose files are all told by its manifest.
+
+    Raises:
+        ValueError: naming the dataset.
+    """
+    for above in Path(output.root).resolve().parents if output.is_local else ():
+        job = job_in(Folder(above))
+        if job in JOBS and JOBS[job].table in ("pairs", "examples", "vocabulary"):
+            raise ValueError(f"{output}: lies in {above}, which was made by the job {job}; {_GIVE}, outside of it")
 
 
 def check_whose(output: Folder, job: str) -> None:

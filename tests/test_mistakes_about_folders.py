@@ -182,6 +182,19 @@ def test_a_folder_of_another_job(name: str, place: Path, capsys: pytest.CaptureF
             )
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_folder_in_a_dataset(name: str, place: Path, capsys: pytest.CaptureFixture) -> None:
+    """Whose manifest knows of no such folder, also where a link leads there."""
+    (place / "to pairs").unlink(missing_ok=True)
+    (place / "to pairs").symlink_to(place / "pairs")
+    for folder in ("pairs/new/deep", "to pairs/new", "examples/new", "vocab/new"):
+        words = words_of(COMMANDS[name], place, "--output_folder", place / folder)
+        assert re.search(
+            r": lies in .*; give another --output_folder, outside of it",
+            refused(COMMANDS[name].main, words, place, capsys),
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "flag", "folder"),
     [

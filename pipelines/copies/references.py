@@ -22,6 +22,7 @@ from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.tar_files import tar_files
 from pipelines.lists.text import decoded, lines, open_text
 from pipelines.lists.values import captions_of, members_of
+from schemas.addresses import about
 from schemas.folder import Folder
 from schemas.json_text import parse_json
 from schemas.manifest import MANIFEST, read_manifest
@@ -61,6 +62,9 @@ class ReferenceArgument:
     name: str
     path: str
 
+    def __str__(self) -> str:
+        return f"--reference {self.name}={self.path}"
+
     @classmethod
     def parse(cls, text: str) -> ReferenceArgument:
         """Split the flag's value.
@@ -90,9 +94,10 @@ def find_references(argument: ReferenceArgument) -> list[Reference]:
         ValueError: if it holds no pictures.
         OSError: if it cannot be read.
     """
-    references = _coco(*argument.path.split(",", 1)) if ".json," in argument.path else _of_path(argument)
+    with about(str(argument)):
+        references = _coco(*argument.path.split(",", 1)) if ".json," in argument.path else _of_path(argument)
     if not references:
-        raise ValueError(f"--reference {argument.name}={argument.path}: holds no pictures")
+        raise ValueError(f"{argument}: holds no pictures")
     return sorted(_unique(references), key=lambda reference: reference.id)
 
 
@@ -108,10 +113,10 @@ def _of_path(argument: ReferenceArgument) -> list[Reference]:
         return list(_list(path))
     fs, root = fsspec.core.url_to_fs(path)
     if not fs.exists(root):
-        raise FileNotFoundError(2, "No such file or directory", path)
+        raise FileNotFoundError(2, "No such file or directory", str(argument))
     if not fs.isdir(root):
         raise ValueError(
-            f"--reference {argument.name}={path}: is no folder; expected a folder of pictures, pictures, a .txt list "
+            f"{argument}: is no folder; expected a folder of pictures, pictures, a .txt list "
             "of them, a dataset, tars, earlier embeddings, or COCO's captions.json,FOLDER"
         )
     folder = Folder(path)

@@ -15,6 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from dalle.pictures.file_names import files_in, is_of_a_mac, passed_over
 from pipelines.lists.containers import ends_as_list, is_archive, lists_in, open_file
+from schemas.addresses import about
 
 TEXTS = (".txt", ".jsonl")
 """Ends of the names of files in a folder of pictures that hold captions, or the pictures' names."""
@@ -39,7 +40,8 @@ def list_files(
     files: list[str] = []
     for each in given:
         for part in braceexpand(each) if "{" in each else [each]:
-            files += _files_of(part, extensions, remarks)
+            with about(part):
+                files += _files_of(part, extensions, remarks)
     if twice := next((file for file, count in Counter(files).items() if count > 1), None):
         raise ValueError(f"{twice}: is given more than once; name it once")
     if not archives:
@@ -66,7 +68,9 @@ def _files_of(part: str, extensions: Sequence[str], remarks: list[str]) -> list[
     if any(c in part for c in "*?[") and not fs.exists(path):
         matched = sorted(fs.glob(path))
         if not matched:
-            raise ValueError(f"{part}: no file has such a name")
+            raise ValueError(
+                f"{part}: no file has such a name; look whether the path is right, seen from where the command runs"
+            )
         return [_address(fs, name) for name in matched]
     if not fs.exists(path):
         raise FileNotFoundError(2, "No such file or directory", part)
@@ -132,7 +136,7 @@ def _sums(addresses: Sequence[str]) -> list[str]:
 
 
 def _sum(address: str) -> str:
-    with open_file(address) as file:
+    with about(address), open_file(address) as file:
         return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
 

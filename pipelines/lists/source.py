@@ -18,6 +18,7 @@ from pipelines.lists.formats import EXTENSIONS, extension_of, read_list
 from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.options import ListOptions
 from pipelines.lists.presets import PRESETS, Preset
+from schemas.addresses import about
 
 _TAKE_IMAGE_FOLDER = ("either", "here")
 
@@ -67,7 +68,7 @@ class Source:
         self._of_rows.clear()
         for path in self.files:
             rows = 0
-            for batch in self._read(path):
+            for batch in _about_each(path, self._read(path)):
                 rows += len(batch)
                 if len(batch):
                     self._count_mended(path, "captions", pc.list_flatten(batch["captions"]))
@@ -106,6 +107,11 @@ class Source:
     def _folder_input(self, address: str, with_pictures: bool) -> dict[str, Any]:
         fs, path = fsspec.core.url_to_fs(address)
         return file_inputs([address])[0] if fs.isfile(path) else folder_input(address, with_pictures=with_pictures)
+
+
+def _about_each(address: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    with about(address):
+        yield from batches
 
 
 def open_source(options: ListOptions) -> Source:
@@ -151,8 +157,10 @@ def _files(options: ListOptions, preset: Preset | None, remarks: list[str]) -> l
             f"--url_list {' '.join(given)}: --dataset {options.dataset} takes one folder; collect the others with "
             "--incremental_mode extend"
         )
-    fs, path = fsspec.core.url_to_fs(given[0])
-    if not fs.exists(path):
+    with about(given[0]):
+        fs, path = fsspec.core.url_to_fs(given[0])
+        is_there = fs.exists(path)
+    if not is_there:
         raise FileNotFoundError(2, "No such file or directory", given[0])
     return [given[0]]
 

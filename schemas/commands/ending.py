@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, replace
 
+from schemas.addresses import address_of, advice_of
 from schemas.commands.guard import end_at_once, is_guarded
 from schemas.commands.printing import is_lost, one_line, streams
 from schemas.commands.stopping import Stopped, answering, asked_to_stop, end_processes
@@ -28,6 +29,8 @@ _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCred
 """What their clients raise before anything was asked."""
 _LITTLE = 1 << 20
 """Bytes below which a disk counts as full."""
+_LONGEST = 300
+"""Characters of what a store's package says."""
 _ADVICE = {
     errno.EFBIG: "; ulimit -f says how large a file may become",
     errno.EMFILE: "; ulimit -n says how many may be open",
@@ -124,7 +127,8 @@ def _code_of(words: CommandWords, error: Exception) -> int | None:
     if isinstance(error, _MISTAKES):
         return _say(words.name, f"{cause_outside(error)}; {_look(error)}", USAGE)
     if isinstance(error, ImportError):  # fsspec's, for a store whose package is not installed
-        return _say(words.name, f"{error}; install that package beside this one", USAGE)
+        beside = "" if "install" in str(error).lower() else "; install that package beside this one"
+        return _say(words.name, f"{_where(error)}{error}{beside}", USAGE)
     if cause := cause_outside(error):
         return _say(words.name, cause, FAILED)
     if not is_guarded():
@@ -142,8 +146,8 @@ def cause_outside(error: Exception) -> str:
     """What an error says that is no fault of ours: of the system, of a store, of memory. Nothing for any other."""
     if isinstance(error, OSError):
         if error.errno is None or not error.strerror:
-            return f"{type(error).__name__}: {error}".rstrip(": ")
-        return in_words(error.errno, error.strerror, str(error.filename or ""))
+            return f"{_where(error)}{_briefly(f'{type(error).__name__}: {error}')}".rstrip(": ") + advice_of(error)
+        return in_words(error.errno, error.strerror, str(error.filename or address_of(error))) + advice_of(error)
     if isinstance(error, MemoryError) or _of_memory(error):
         return f"there is not enough memory; fewer processes need less, and what is finished is safe ({error})"
     if isinstance(error, BrokenExecutor):
@@ -152,12 +156,21 @@ def cause_outside(error: Exception) -> str:
         return "the system allows no further thread (ulimit -u); fewer processes need less"
     if type(error).__name__ in _NO_CREDENTIALS:
         return (
-            f"the store wants credentials, and none were found ({error}); give them as its own tools take them, in the "
-            "environment or their configuration file"
+            f"{_where(error)}the store wants credentials, and none were found ({error}); give them as its own tools "
+            "take them, in the environment or their configuration file"
         )
     if type(error).__module__.partition(".")[0] in STORES:
-        return f"the store failed ({type(error).__name__}: {error}); {_GOES_ON}"
+        return f"{_where(error)}the store failed ({_briefly(f'{type(error).__name__}: {error}')}); {_GOES_ON}"
     return ""
+
+
+def _where(error: BaseException) -> str:
+    return f"{address}: " if (address := address_of(error)) else ""
+
+
+def _briefly(said: str) -> str:
+    """A store's package may list all places where it looked for a library."""
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]} …"
 
 
 def _of_memory(error: Exception) -> bool:

@@ -180,7 +180,10 @@ def test_mistakes_are_one_sentence(
         (["--prior", prior, *which, "--reranker", "none"], "there is no such contrastive model; expected open_clip:"),
         (["--prior", prior, "--captions", "all", "--captions_from", tmp_path / "long.txt"], "the prior reads 16"),
         (["--prior", prior, "--captions", "all", "--captions_from", tmp_path / "empty.txt"], "line 2 is empty"),
-        (["--prior", prior, "--captions", 1, "--captions_from", captions], "has 1 picture that can be read, expected 2 or more"),
+        (
+            ["--prior", prior, "--captions", 1, "--captions_from", captions],
+            "has 1 picture that can be read, expected 2 or more",
+        ),
         (["--prior", prior, *which, "--temperature", -1], "--temperature -1.0: expected 0 or more"),
         ([*which, "--top_k", 3], "--prior is missing, and another flag says how it is to draw"),
         (["--samples", prior, "--reranker", clip, "--match_by", clip], "--reranker chooses of what --prior draws"),

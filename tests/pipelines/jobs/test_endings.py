@@ -255,7 +255,15 @@ def test_nothing_kept(world: tuple[Web, Path], tmp_path: Path, capsys: pytest.Ca
     flags = [*ingest_flags(web, tmp_path / "pairs"), "--min_words", "1000", "--processes_count", "1"]
     assert [NOTHING_KEPT, NOTHING_KEPT] == [ingest(flags), ingest(flags)]
     assert PICTURES == read_manifest(Folder(tmp_path / "pairs"))["counts"]["statuses"]["refused"]
-    copies = ["--reference", f"all={web.folder}", "--allow_self_reference", "--detector", "phash", "--processes_count", "1"]
+    copies = [
+        "--reference",
+        f"all={web.folder}",
+        "--allow_self_reference",
+        "--detector",
+        "phash",
+        "--processes_count",
+        "1",
+    ]
     assert NOTHING_KEPT == dedup(["--input_folder", f"{place}/pairs", "--output_folder", f"{tmp_path}/clean", *copies])
     assert OK == ingest(["--url_list", str(web.folder), "--dataset", "folder", "--output_folder", f"{tmp_path}/local", "--filters", "none", "--processes_count", "1"])  # fmt: skip
     capsys.readouterr()
