@@ -30,7 +30,7 @@ import tyro
 
 from pipelines.auditing.audit_examples import audit_examples
 from pipelines.auditing.audit_pairs import audit_pairs
-from pipelines.auditing.review_examples import ReviewOptions, check_sheet, review
+from pipelines.auditing.review_options import ReviewOptions, check_sheet
 from pipelines.running.command import Command, run
 from schemas import sample
 from schemas.commands.processes import die_with_parent, ignore_stops, signals_held
@@ -70,6 +70,8 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
         check_sheet(folder, options.review)
     faults = [*_audit_folder(folder, manifest), *_audit_shards(folder, manifest, options.processes_count)]
     if is_reviewed and not faults:
+        from pipelines.auditing.review_examples import review  # whose libraries take seconds to load
+
         faults += review(folder, manifest, options.review)
     for fault in faults:
         print(" ".join(fault.split()), flush=True)  # one line, whatever a library had to say

@@ -10,21 +10,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dalle.contrastive.packed import pack
 from dalle.pictures.pixels import Pixels
 from dalle.training.one_thread import one_thread
 from dalle.training.parallel import for_each
 from dalle.training.precision import has_fast_bfloat16
 from schemas.embeddings import check_vectors
+
+if TYPE_CHECKING:
+    from open_clip.transform import PreprocessCfg
 
 Precision = Literal["auto", "float32", "bfloat16"]
 PICTURES, CAPTIONS = 16, 16
@@ -72,6 +73,11 @@ class Reranker:
     """
 
     def __init__(self, model: ContrastiveModel, precision: Precision = "auto", device: str = "cpu") -> None:
+        # open_clip takes seconds to import, and who only compares fingerprints needs none of it
+        from open_clip.transform import image_transform_v2
+
+        from dalle.contrastive.packed import pack
+
         self.name, self._device = model.name, torch.device(device)
         self._dtype = number_format(precision, self._device)
         self.fingerprint = f"{model.fingerprint}-{str(self._dtype).removeprefix('torch.')}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,33 +12,10 @@ from dalle.dvae.image_encoders import load_encoder
 from dalle.text import tokenizer
 from dalle.training.one_thread import one_thread
 from pipelines.auditing.encode_again import compare, contact_sheet, draw_sample
+from pipelines.auditing.review_options import ReviewOptions, sheet_of
 from pipelines.stages.encode_images import crops_of, encode_views
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, made_from, read_manifest
-from schemas.output_place import check_can_be_made
-from schemas.ranges import MOST_SEED, Between, check_ranges
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReviewOptions:
-    """How a sample of examples is made again (for datasets of examples)."""
-
-    input_folder: str | None = None
-    """The pairs that the examples were made from; without it nothing is made again."""
-    vocabulary: str = "builtin"
-    """The one that the examples were made with, as pipelines.encode takes it."""
-    dvae: str = "builtin"
-    """The one that the examples were made with, as pipelines.encode takes it."""
-    sample: int = 16
-    """Examples that are made again, 0 or more; all if there are fewer."""
-    seed: int = 0
-    """Seed of the sample, 0 to 18,446,744,073,709,551,615."""
-    contact_sheet: str | None = None
-    """Where the sheet goes, originals beside their decoded codes; FOLDER-contact-sheet.png by default."""
-
-    def __post_init__(self) -> None:
-        """Bad values fail before anything starts."""
-        check_ranges(self, {"sample": Between(0, MOST_SEED), "seed": Between(0, MOST_SEED)})
 
 
 def review(folder: Folder, manifest: Mapping[str, Any], options: ReviewOptions) -> Iterator[str]:
@@ -67,30 +42,10 @@ def review(folder: Folder, manifest: Mapping[str, Any], options: ReviewOptions) 
             originals.append(crops.views[0])
             grids.append(drawn.codes[0])
         if originals and hasattr(encoder, "decode"):
-            sheet = _sheet_of(folder, options)
+            sheet = sheet_of(folder, options)
             parent, _, name = sheet.rpartition("/")
             Folder(parent or ".").write(name, contact_sheet(originals, grids, encoder))
             print(f"{sheet}: {len(originals)} pictures, each with its decoded codes on the right")
-
-
-def check_sheet(folder: Folder, options: ReviewOptions) -> None:
-    """Check that the contact sheet can be written.
-
-    Raises:
-        ValueError: if it cannot, or would be written over a folder.
-    """
-    sheet = _sheet_of(folder, options)
-    above, _, name = sheet.rpartition("/")
-    folder = Folder(above or ("/" if sheet.startswith("/") else "."))
-    check_can_be_made(folder, "give another --contact_sheet")
-    if folder.is_local and os.path.isdir(folder.path(name)):
-        raise ValueError(f"--contact_sheet {sheet}: is a folder; give a name for a picture in it")
-    if not name.endswith(".png"):
-        raise ValueError(f"--contact_sheet {sheet}: is to be a PNG; give a name that ends in .png")
-
-
-def _sheet_of(folder: Folder, options: ReviewOptions) -> str:
-    return options.contact_sheet or f"{str(folder).rstrip('/')}-contact-sheet.png"
 
 
 def _expect(actual: str, expected: str, what: str) -> None:

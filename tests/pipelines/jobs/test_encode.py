@@ -24,7 +24,8 @@ from dalle.reading.batches import Batches
 from dalle.reading.example_shards import ExampleShards
 from dalle.text import tokenizer
 from pipelines import audit, encode, ingest, vocab
-from pipelines.auditing.review_examples import ReviewOptions, review
+from pipelines.auditing.review_examples import review
+from pipelines.auditing.review_options import ReviewOptions
 from pipelines.stages.encode_images import encode_views
 from schemas.folder import Folder
 from schemas.manifest import read_manifest
