@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,6 @@ from dalle.prior.losses import weighted
 from dalle.prior.network import Prior, attention_entropy
 from dalle.prior.options import TrainPriorOptions
 from dalle.prior.sent import NOT_COMPRESSED
-from dalle.prior.sharded import shard
 from dalle.prior.watching import Lowest, Validation
 from dalle.reading.batches import Batch
 from dalle.reading.endless import Endless
@@ -33,6 +32,9 @@ from dalle.training.steps import OptimizerStep, precision_on
 from dalle.training.together import at_once_unless_together
 from dalle.training.traffic import SentBySteps
 from schemas.manifest import WEIGHTS
+
+if TYPE_CHECKING:
+    from dalle.training.sharding import Shards
 
 _EMA_WARMUP = 9
 """Updates by which the average is slowed down at first: a short training would end with its fresh weights."""
@@ -61,7 +63,7 @@ class PriorRun:
         made_for: Mapping[str, Any],
     ) -> None:
         dtype = precision_on(ranks.device, options.optimizer.precision)
-        self._shards = shard(prior, ranks, dtype) if ranks.together else None
+        self._shards = _shared(prior, ranks, dtype) if ranks.together else None
         self.batches, self.prior = batches, prior if ranks.together else prior.to(ranks.device)
         self._options, self._ranks, self._validation, self._made_for = options, ranks, validation, made_for
         objective = _Objective(self.prior)
@@ -281,6 +283,12 @@ class PriorRun:
         self._window.load_state_dict(state["window"])
         self.plateau.load_state_dict(state["plateau"])
         self.lowest.load_state_dict(state["lowest"])
+
+
+def _shared(prior: Prior, ranks: Ranks, dtype: torch.dtype) -> Shards:
+    from dalle.prior.sharded import shard  # with torch's fully_shard, which takes a second to load
+
+    return shard(prior, ranks, dtype)
 
 
 class _Objective(nn.Module):

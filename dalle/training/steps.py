@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from dalle.training.adam import MOST_BETAS, ShortAdamW
 from dalle.training.checkpoint import like
-from dalle.training.compression import Compression
 from dalle.training.gradient_scales import GradientScales
 from dalle.training.one_scale import OneScale
 from dalle.training.precision import has_fast_bfloat16
 from dalle.training.ranks import Ranks
 from dalle.training.scaling import Scaling
 from dalle.training.schedules import LearningRate
-from dalle.training.sharding import Shards
 from schemas.ranges import MOST_FLOAT, MOST_STEPS, Above, Below, Between, check_ranges
+
+if TYPE_CHECKING:
+    from dalle.training.compression import Compression
+    from dalle.training.sharding import Shards
 
 Precision = Literal["auto", "float32", "bfloat16", "float16", "float16_scaled"]
 Moments = Literal["float32", "paper"]
@@ -170,6 +172,8 @@ class OptimizerStep:
             ValueError: if the rank cannot be shared out among the processes of a group.
         """
         assert self._shards is not None
+        from dalle.training.compression import Compression  # with torch's fully_shard, which takes a second to load
+
         self._compression = Compression(self._shards, self._scaling, rank, seed, apart)
         return self._compression
 
