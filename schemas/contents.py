@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.folder import RECIPE, Folder, is_work
+from schemas.picture_endings import ENDINGS
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,19 @@ JOBS: Mapping[str, Left] = {
 """By the name that a manifest has for the job."""
 
 _WORDS: Mapping[str, str] = {"pairs": "pairs", "examples": "examples", "vocabulary": "a vocabulary", "model": "a model"}
-_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
+_PICTURES = tuple(f".{ending}" for ending in ENDINGS)
 _LISTS = frozenset(("csv", "tsv", "json", "jsonl", "parquet"))
 """Parts of the names of lists; a .txt beside a picture is its caption."""
 _BESIDE_PICTURES = ("captions.jsonl", "metadata.jsonl", "metadata.csv", "metadata.parquet")
 """Files of a folder of pictures that tell their captions."""
-_SAYS_WHOSE = ("manifest.json", RECIPE, f"_next/{RECIPE}", "evaluation.json")
+SAYS_WHOSE = ("manifest.json", RECIPE, f"_next/{RECIPE}", "evaluation.json")
 """Files that name the job which left a folder or is at work in it."""
 _OF_THE_DISK = ("lost+found",)
 
 
 def job_in(folder: Folder) -> str:
     """The job that left what is in a folder, or is at work in it; nothing if no file says so."""
-    for name in _SAYS_WHOSE:
+    for name in SAYS_WHOSE:
         if folder.exists(name):
             try:
                 value = folder.read_json(name)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from schemas.contents import JOBS, foreign_in, job_in
+from schemas.contents import JOBS, SAYS_WHOSE, foreign_in, job_in
 from schemas.folder import ROOMS, Folder
 from schemas.journal import is_between
 
@@ -193,4 +193,4 @@ def _is_there(path: str, give: str) -> bool:
 
 def _is_damaged(output: Folder) -> bool:
     """Whether a job's file is there that does not say which: whoever reads it says so."""
-    return any(output.exists(name) for name in ("manifest.json", "_recipe.json", "evaluation.json"))
+    return any(output.exists(name) for name in SAYS_WHOSE)

@@ -13,15 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from dalle.pictures.formats import is_read
+from schemas.picture_endings import ENDINGS
 
-ENDINGS = frozenset(
-    [
-        *("jpg", "jpeg", "jpe", "jfif", "jfi", "jif", "pjpeg", "pjp", "mpo"),
-        *("png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff"),
-        *("avif", "avifs", "heic", "heics", "heif", "heifs", "hif"),
-    ]
-)
-"""How the names of pictures end, in lower case; the files' own may be in capitals."""
 FAMILIAR = ".avif, .bmp, .gif, .heic, .jpg, .png, .tif, .webp or the like"
 """Some of them, for messages."""
 HEAD = 256

@@ -15,7 +15,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dalle.pictures.file_names import ENDINGS, ending_of, is_of_a_mac, is_picture, passed_over
+from dalle.pictures.file_names import ending_of, is_of_a_mac, is_picture, passed_over
 from pipelines.lists.files import files_below, list_files
 from pipelines.lists.folder import CAPTIONS, captions_by_file, head_in
 from pipelines.lists.local_pictures import PictureFolder
@@ -28,6 +28,7 @@ from schemas.json_text import parse_json
 from schemas.manifest import MANIFEST, read_manifest
 from schemas.pairs import PICTURES as STORED
 from schemas.pairs import SUCCESS
+from schemas.picture_endings import ENDINGS
 from schemas.shards import read_parquet
 
 

@@ -18,9 +18,10 @@ from typing import IO, Any, cast
 
 import fsspec
 
-from dalle.pictures.file_names import ENDINGS, ending_of, is_of_a_mac, passed_over
+from dalle.pictures.file_names import ending_of, is_of_a_mac, passed_over
 from pipelines.lists.compression import COMPRESSIONS, HEAD, Content, compression_of, no_list
 from pipelines.lists.tar_files import tar_files
+from schemas.picture_endings import ENDINGS
 
 _INSIDE = "::/"
 _TARS = (*(f".tar{compression}" for compression in COMPRESSIONS), ".tgz", ".tbz", ".tbz2", ".txz", ".tzst")

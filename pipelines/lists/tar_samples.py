@@ -12,10 +12,11 @@ from typing import IO, Any, NamedTuple, cast
 
 import fsspec
 
-from dalle.pictures.file_names import ENDINGS, is_of_a_mac
+from dalle.pictures.file_names import is_of_a_mac
 from pipelines.lists.compression import HEAD, compression_of
 from pipelines.lists.rows import location_within
 from pipelines.lists.tar_files import tar_files
+from schemas.picture_endings import ENDINGS
 
 _TEXTS = ("txt", "json")
 _LONGEST_TEXT = 1 << 24

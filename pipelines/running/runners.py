@@ -7,7 +7,6 @@ which nobody listens, each in its own time and words.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import os
 import re
@@ -31,6 +30,8 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.runner import PipelineRunner, create_runner
+
+from schemas.commands.flag_mistakes import nearest
 
 _NOT_FOR_JOBS = frozenset(("InteractiveRunner",))
 """They show a pipeline that is being made in a notebook."""
@@ -88,9 +89,8 @@ def _runner_of(name: str) -> PipelineRunner | None:
     if short in known:
         return create_runner(known[short])
     if "." not in name:
-        near = difflib.get_close_matches(short, known, n=1)
-        hint = f"did you mean {known[near[0]]}? " if near else ""
-        raise ValueError(f"--runner {name}: {hint}expected one of {', '.join(names)}, or a class's full name")
+        near = nearest(short, (full.removesuffix("Runner") for full in names))
+        raise ValueError(f"--runner {name}: expected one of {', '.join(names)}, or a class's full name{near}")
     try:
         runner = create_runner(name)
     except (AttributeError, TypeError):

@@ -66,9 +66,9 @@ FLINK, SPARK = ["--runner=FlinkRunner"], ["--runner", "SparkRunner"]
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--runner=FlnkRunner"], r"--runner FlnkRunner: did you mean FlinkRunner\? expected one of Bundle.*, or a class's full name"),
-        (["--runner=direkt"], r"--runner direkt: did you mean DirectRunner\? expected one of .*"),
-        (["--runner=SamzaRunner"], r"--runner SamzaRunner: expected one of .*"),
+        (["--runner=FlnkRunner"], r"--runner FlnkRunner: expected one of Bundle.*, or a class's full name; did you mean Flink\?"),
+        (["--runner=direkt"], r"--runner direkt: expected one of .*; did you mean Direct\?"),
+        (["--runner=SamzaRunner"], r"--runner SamzaRunner: expected one of .*, or a class's full name"),
         (["--runner=InteractiveRunner"], r"--runner InteractiveRunner: .*expected one of .*"),
         (["--runner="], r"--runner : expected one of .*"),
         (["--runner=pathlib.Path"], r"--runner pathlib\.Path: is no runner of Beam's; .*"),
