@@ -25,6 +25,7 @@ from pipelines.lists.arrow_types import (
 from pipelines.lists.columns import ListColumns, check_columns
 from pipelines.lists.compression import HEAD, no_list
 from pipelines.lists.containers import open_file
+from pipelines.lists.joined_parquet import MAGIC, footer_size, has_bytes_before
 from pipelines.lists.rows import BATCH_ROWS, LOCATION
 
 T = TypeVar("T")
@@ -61,11 +62,10 @@ def open_parquet(file: Any, path: str) -> pq.ParquetFile:
         if getattr(error, "errno", None):  # the disk's or the store's own
             raise
         raise ValueError(f"{path}: {_no_parquet(file) or _NO_PARQUET}") from None
-    file.seek(0)
-    if file.read(4) != _MAGIC:
+    if has_bytes_before(file, table):
         raise ValueError(
-            f"{path}: other bytes lie before this Parquet file's own, so its data are not where it says; give the file "
-            "as it was"
+            f"{path}: other bytes lie before this Parquet file's own, as where files were joined, so its data are not "
+            "where it says; give each file by itself, as it was"
         )
     return table
 
@@ -79,15 +79,6 @@ _NO_PARQUET = (
 def _parquet_file(file: Any, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
     """Bytes that have another sum than their page says are an error, not other values."""
     return pq.ParquetFile(file, metadata=metadata, page_checksum_verification=True)
-
-
-_MAGIC = b"PAR1"
-"""What a Parquet file begins and ends with."""
-
-
-def _footer_size(file: Any) -> int:
-    file.seek(-8, 2)
-    return int.from_bytes(file.read(4), "little")
 
 
 def _no_parquet(file: Any) -> str:
@@ -136,9 +127,9 @@ def _without_fixed_sizes(path: str, kinds: pa.Schema, names: Sequence[str], done
     they are read as Parquet has them, and then made what they were."""
     schema = pa.schema([kinds.field(name) for name in dict.fromkeys(names)])
     with open_file(path) as file:
-        file.seek(-8 - _footer_size(file), 2)
+        file.seek(-8 - footer_size(file), 2)
         footer = file.read().replace(b"ARROW:schema", b"arrow_schema")
-        table = _parquet_file(file, pq.read_metadata(pa.BufferReader(_MAGIC + footer)))
+        table = _parquet_file(file, pq.read_metadata(pa.BufferReader(MAGIC + footer)))
         for batch in table.iter_batches(BATCH_ROWS, columns=schema.names):
             rows, done = batch.slice(done), max(0, done - len(batch))
             if len(rows):
