@@ -8,9 +8,10 @@ picture's path in the folder, so that the same folder gives the same bytes where
 from __future__ import annotations
 
 import functools
+import os
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import fsspec
 import pyarrow as pa
@@ -116,13 +117,33 @@ def _listed(path: str, columns: ListColumns) -> Iterator[Row]:
 def _noting_others(
     rows: Iterator[pa.RecordBatch], names: Sequence[str], url: str, by: str, columns: ListColumns
 ) -> Iterator[pa.RecordBatch]:
-    """The same rows; at their end it is noted which files none of them names."""
+    """The same rows; at their end it is noted which files none of them names, on this machine by whatever links."""
     others = {name for name in names if name != CAPTIONS and not is_metadata(name)}
+    named = set[str]()
     for batch in rows:
-        others.difference_update(posixpath.normpath(name) for name in batch[LOCATION].to_pylist() if name)
+        locations = batch[LOCATION].to_pylist()
+        named.update(posixpath.normpath(name) for name in locations if name and "\0" not in name)
         yield batch
+    others -= named
+    fs, root = fsspec.core.url_to_fs(url)
+    if others and isinstance(fs, LocalFileSystem):
+        real_path = _real_paths(root)
+        taken = set(map(real_path, named))
+        others = {name for name in others if real_path(name) not in taken}
     if others:
         columns.remarks.append(f"{url}: {passed_over(others, why=f'{by} does not name')}")
+
+
+def _real_paths(root: str) -> Callable[[str], str]:
+    """From a file's path in a folder of this machine to where it lies; folders are looked at once."""
+    real_folder = functools.cache(os.path.realpath)
+
+    def real_path(name: str) -> str:
+        folder, last = os.path.split(f"{root}/{name}")
+        path = f"{real_folder(folder)}/{last}"
+        return os.path.realpath(path) if os.path.islink(path) else path
+
+    return real_path
 
 
 def _texts_beside(names: Sequence[str], pictures: Sequence[str]) -> dict[str, str]:
