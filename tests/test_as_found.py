@@ -316,6 +316,54 @@ def test_unicode_with_a_mark(tmp_path: Path, extension: str, encoding: str) -> N
         assert (right(extension), [], []) == read(path, encoding="cp1252")
 
 
+@pytest.mark.parametrize("encoding", sorted(UNICODE))
+@pytest.mark.parametrize("packer", ["", *sorted(PACKERS)])
+@pytest.mark.parametrize("extension", ["csv", "quoted csv", "tsv", "jsonl", "txt"])
+def test_lists_that_were_joined(tmp_path: Path, extension: str, packer: str, encoding: str) -> None:
+    """As `cat` joins them: each may begin with a mark, which is in no value, and with column names, which are no row."""
+    kind, pack = extension.rpartition(" ")[2], PACKERS[packer] if packer else bytes
+    text = written(kind)
+    if extension == "quoted csv":
+        text = "".join(
+            f'"{url}","{caption}"\n' for url, caption in [("url", "caption"), *((u, c[0]) for u, c in PAIRS)]
+        )
+    part = (UNICODE[encoding] + text).encode(encoding)
+    path = put(tmp_path, **{f"l.{kind}": pack(part) * 3}) / f"l.{kind}"
+    rows, problems, remarks = read(path)
+    assert (right(kind, PAIRS * 3), []) == (rows, remarks)
+    again = [4, 7] if kind in ("csv", "tsv") else []
+    assert [f"row {n}: has the column names once more, as where files were joined" for n in again] == problems
+
+
+def test_a_mark_within_a_line(tmp_path: Path) -> None:
+    """Where a file that was joined does not end its last line: of links it is known where the next begins. Of a caption
+    over lines it is a character."""
+    path = put(tmp_path, **{"l.txt": "\ufeffhttp://a.test/1\ufeffhttp://a.test/2"}) / "l.txt"
+    assert [("http://a.test/1", []), ("http://a.test/2", [])] == read(path)[0]
+    path = put(tmp_path, **{"l.csv": 'url,caption\nhttp://a.test/1,"a\n\ufeffb"\n'}) / "l.csv"
+    assert [("http://a.test/1", ["a\n\ufeffb"])] == read(path)[0]
+
+
+@pytest.mark.parametrize("extension", ["csv", "tsv"])
+def test_joined_lists_of_other_columns(tmp_path: Path, extension: str) -> None:
+    """Captions would be read as links."""
+    between = "," if extension == "csv" else "\t"
+    other = between.join(["caption", "url"]) + "\n" + between.join(["a", "http://a.test/3"]) + "\n"
+    path = put(tmp_path, **{f"l.{extension}": written(extension) + other}) / f"l.{extension}"
+    assert "row 4 has the column names once more, in another order" in refused(path)
+
+
+def test_presets_that_were_joined(tmp_path: Path) -> None:
+    """Have no row of column names either."""
+    names = ("caption_reference_description", "caption_alt_text_description", "caption_attribution_description")
+    part = "\ufeff" + "\t".join(["image_url", *names]) + "\nhttp://a.test/1\ta\t\t\n"
+    path = put(tmp_path, **{"w.tsv": part * 2, "captions.txt": "\ufeffimage,caption\n1.jpg,a\n" * 2}) / "w.tsv"
+    rows, problems, _ = read(path, dataset="wit")
+    assert ([("http://a.test/1", ["a"])] * 2, 1) == (rows, len(problems))
+    rows, problems, _ = read(tmp_path / "captions.txt", dataset="flickr8k", image_folder=str(tmp_path))
+    assert ([("1.jpg", ["a", "a"])], 1) == (rows, len(problems))
+
+
 OTHERS = {
     "cp1252": "latin",
     "latin-1": "latin",
@@ -523,12 +571,23 @@ def parquet_bytes(pairs: Sequence[tuple[str, Sequence[str]]], **options: Any) ->
     return out.getvalue()
 
 
-@pytest.mark.parametrize("before", [b"HTTP/1.1 200 OK\r\n\r\n", b"\n"])
-def test_parquet_behind_other_bytes(tmp_path: Path, before: bytes) -> None:
-    """Its data would be read where others lie."""
-    data = parquet_bytes(PAIRS, compression="none", use_dictionary=False)
-    path = put(tmp_path, **{"l.parquet": before + data}) / "l.parquet"
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize("before", ["longer", "shorter", "as long", "two", "no rows", "wider", "header", "line"])
+def test_parquet_behind_other_bytes(tmp_path: Path, before: str, index: bool) -> None:
+    """As `cat` joins files: the data of the last would be read where another's lie. A text with the mark is a text."""
+    many = [(f"http://a.test/{n}", [f"PAR1PAR1 {n}"]) for n in range(3_000)]
+    options: dict[str, Any] = {"write_page_index": index, "compression": "none", "use_dictionary": False}
+    one, other = parquet_bytes(PAIRS, **options), parquet_bytes(many, row_group_size=700, data_page_size=99, **options)
+    none, out = parquet_bytes([], **options), io.BytesIO()
+    pq.write_table(pa.table({"url": ["u"], "caption": ["c"], "s": [[{"a": 1, "a.b": [2]}]]}), out, **options)
+    joined = {"longer": other + one, "shorter": one + other, "as long": one + one, "two": one + other + one,
+              "no rows": one + none, "wider": one + out.getvalue(), "line": b"\n" + one,
+              "header": b"HTTP/1.1 200 OK\r\n\r\n" + one}  # fmt: skip
+    path = put(tmp_path, **{"l.parquet": joined[before]}) / "l.parquet"
     assert "other bytes lie before" in refused(path)
+    for whole, rows in ((one, PAIRS), (other, many), (none, []), (out.getvalue(), [("u", ["c"])])):
+        path.write_bytes(whole)
+        assert (right("parquet", rows), []) == read(path)[:2]
 
 
 def test_a_page_of_parquet_that_has_another_sum(tmp_path: Path) -> None:
@@ -805,6 +864,26 @@ def test_hugging_faces_imagefolder(tmp_path: Path, name: str, caption: str, belo
     ]
     if caption == "prompt":
         assert "has no column 'caption'; its columns are" in refused(tmp_path, dataset="folder")
+
+
+@pytest.mark.parametrize("by", ["captions.jsonl", "metadata.csv"])
+@pytest.mark.parametrize(
+    "named", ["store/1.jpg", "alias/1.jpg", "file.jpg", "away/2.jpg", "./store/../file.jpg", "away2/2.jpg"]
+)
+def test_a_picture_that_is_named_through_a_link(tmp_path: Path, by: str, named: str) -> None:
+    """Is named; any other is said."""
+    put_all(tmp_path, {"in/store/1.jpg": JPEG, "in/other.jpg": JPEG, "out/2.jpg": JPEG})
+    for link, to in (("alias", "store"), ("file.jpg", "store/1.jpg"), ("away", "../out"), ("away2", "../out")):
+        (tmp_path / "in" / link).symlink_to(to)
+    text = {
+        "captions.jsonl": json.dumps({"file": named, "captions": ["a"]}),
+        "metadata.csv": f"file_name,text\n{named},a\n",
+    }
+    put(tmp_path / "in", **{by: text[by]})
+    rows, problems, remarks = read(tmp_path / "in", dataset="folder")
+    assert ([(named, ["a"])], []) == (rows, problems)
+    others = 3 if "away" in named else 2
+    assert [f"{tmp_path / 'in'}: {others} files passed over, which {by} does not name: .jpg ({others})"] == remarks
 
 
 @pytest.mark.parametrize("dataset", ["folder", "cc3m", "coco", "img2dataset"])

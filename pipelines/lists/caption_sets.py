@@ -16,7 +16,7 @@ import fsspec
 import pyarrow as pa
 
 from dalle.pictures.file_names import is_of_a_mac
-from pipelines.lists.columns import ListColumns
+from pipelines.lists.columns import ListColumns, header_again
 from pipelines.lists.csv_records import PICTURE_NAME, csv_records
 from pipelines.lists.expected import expected, none_of
 from pipelines.lists.files import files_below
@@ -222,8 +222,9 @@ def _caption_lines(file: IO[bytes], path: str) -> Iterator[tuple[str, str | None
             continue
         elif len(fields) < 2:
             yield f"row {number}: 1 field, expected a picture and its caption", None
-        elif number == 1 and fields[0].strip().lower() in ("image", "image_name"):
-            continue
+        elif fields[0].strip().lower() in ("image", "image_name"):
+            if number > 1:
+                yield header_again(fields, fields, path, number), None
         else:
             caption = fields[-1] if len(fields) <= 3 and "results" in name else ",".join(fields[1:])
             if len(fields) == 2 and name.startswith("results"):  # the published file has a line without its second |

@@ -57,3 +57,25 @@ def few_of(names: Sequence[str]) -> str:
     """Names for a message, also where a file that is no list gives many or long ones."""
     shortened = [name if len(name) <= 40 else f"{name[:40]}…" for name in names[:30]]
     return ", ".join(shortened) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+
+
+def header_again(fields: Sequence[str], header: Sequence[str], path: str, number: int) -> str:
+    """What is wrong with a row that has the list's column names once more, as where files were joined, or nothing.
+
+    Args:
+        fields: of the row.
+        header: the first record; empty if the list has none.
+        path: of the list, for messages.
+        number: of the row.
+
+    Raises:
+        ValueError: if they stand in another order, so that what follows would be read as what it is not.
+    """
+    if not fields or fields[0] not in header or len(fields) != len(header) or sorted(fields) != sorted(header):
+        return ""
+    if list(fields) != list(header):
+        raise ValueError(
+            f"{path}: row {number} has the column names once more, in another order, as where files were joined; give "
+            "each file by itself"
+        )
+    return f"row {number}: has the column names once more, as where files were joined"

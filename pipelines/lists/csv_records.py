@@ -19,6 +19,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pipelines.lists.text import MARK
+
 LONGEST_FIELD = 1 << 20
 """Characters of a field, and of all that a record that runs over lines may have."""
 
@@ -103,7 +105,7 @@ class _Reader:
         """All records."""
         while (numbered := self._next()) is not None:
             number, line = numbered
-            record = _read(line, self._delimiter)
+            record = _read(line.removeprefix(MARK), self._delimiter)
             if record.begun is not None:
                 record = self._over_lines(number, record)
             if record.fields in ([], [""]) and not record.fault:

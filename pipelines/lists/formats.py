@@ -12,13 +12,13 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from pipelines.lists.columns import ListColumns, check_columns
+from pipelines.lists.columns import ListColumns, check_columns, header_again
 from pipelines.lists.csv_records import csv_records
 from pipelines.lists.expected import expected, none_of
 from pipelines.lists.json_arrays import json_items
 from pipelines.lists.parquet_lists import read_parquet_list
 from pipelines.lists.rows import JSON_TEXT, Row, batches
-from pipelines.lists.text import lines, open_text
+from pipelines.lists.text import MARK, lines, open_text
 from pipelines.lists.values import SeenNames, captions_of, extras_of, kind_of, text_of
 from schemas.json_text import parse_json
 
@@ -84,15 +84,16 @@ def named_rows(
         names: of the fields, in their order; none if the first record says them.
 
     Raises:
-        ValueError: if there is no line of names, or a column that is to be read is not among them.
+        ValueError: if there is no line of names, a column that is to be read is not among them, or they come again in
+            another order.
     """
     records = iter(records)
-    first = 1 if names else 2
+    first, header = 1 if names else 2, list[str]()
     if not names:
-        header = next(records, [])
-        if isinstance(header, str):
-            raise ValueError(f"{path}: {header}")
-        if not any(header):
+        begins = next(records, [])
+        if isinstance(begins, str):
+            raise ValueError(f"{path}: {begins}")
+        if not any(header := begins):
             raise ValueError(f"{path}: begins with no line of column names; the list has no rows, or is damaged")
         names = [name.strip() for name in header]
     at = {name: i for i, name in enumerate(names)}
@@ -102,6 +103,8 @@ def named_rows(
     for number, fields in enumerate(records, first):
         if isinstance(fields, str):
             yield Row(None, [], problem=fields)
+        elif problem := header_again(fields, header, path, number):
+            yield Row(None, [], problem=problem)
         elif len(fields) == len(names):
             yield Row(fields[url], [fields[caption]], [fields[i] for i in extras])
         elif fields not in ([], [""]):  # an empty line is no row
@@ -153,7 +156,7 @@ def _txt(file: IO[bytes], path: str, columns: ListColumns) -> Iterator[Row]:
     def wrong(count: int) -> str:
         return f"{path}: {none_of(count, 'a link')}; name it after what it is, or give the --input_format of it"
 
-    addresses = (line.strip() for line in lines(file))
+    addresses = (part.strip() for line in lines(file) for part in line.split(MARK))  # joined without a line's end, too
     for address in expected(addresses, _is_link, wrong):
         if address:
             yield Row(address, [])

@@ -17,6 +17,8 @@ from typing import IO, Any, cast
 from pipelines.lists.compression import HEAD, Content, no_list
 from pipelines.lists.containers import open_file
 
+MARK = "\ufeff"
+"""A byte order mark, once it is decoded."""
 LONGEST_LINE = 1 << 24
 """Characters of a line: a file without line breaks is no list, and must not fill the memory."""
 
@@ -79,6 +81,9 @@ def _encodings() -> set[str]:
 def lines(file: IO[bytes], newline: str = "\n") -> Iterator[str]:
     """Lines of UTF-8 with their ends; what is none becomes U+FFFD and stays visible.
 
+    Where files were joined, each may begin with a byte order mark, which is no part of its line. With an empty
+    `newline` it stays: a record may have several lines then, and only where it begins it is a mark and no character.
+
     Args:
         file: as `open_text` gives it.
         newline: what ends a line, or the empty string: LF, CR or both.
@@ -92,7 +97,7 @@ def lines(file: IO[bytes], newline: str = "\n") -> Iterator[str]:
     for number, line in enumerate(iter(lambda: text.readline(LONGEST_LINE), ""), 1):
         if len(line) == LONGEST_LINE:
             raise ValueError(f"line {number} is longer than {LONGEST_LINE:,} characters; this is no list of pairs")
-        yield line
+        yield line.removeprefix(MARK) if newline else line
     text.detach()
 
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 import pyarrow as pa
 
-from pipelines.lists.columns import ListColumns, check_columns
+from pipelines.lists.columns import ListColumns, check_columns, header_again
 from pipelines.lists.containers import open_file
 from pipelines.lists.expected import expected, none_of
 from pipelines.lists.formats import extra_fields, from_object, named_rows, tab_separated
@@ -169,6 +169,9 @@ def _wit_rows(records: Iterator[list[str]], path: str, columns: ListColumns) -> 
         if len(fields) != len(names):
             if fields != [""]:
                 yield Row(None, [], problem=f"row {number}: {len(fields)} fields, expected {len(names)}")
+            continue
+        if problem := header_again(fields, names, path, number):
+            yield Row(None, [], problem=problem)
             continue
         value = dict(zip(names, fields, strict=True))
         captions = list(dict.fromkeys(value[name] for name in _WIT_CAPTIONS if value[name].strip()))
