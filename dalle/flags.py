@@ -36,7 +36,7 @@ def parse(prog: str, manual: str, sizes: Mapping[str, tuple[str, T]], argv: Sequ
     check_first_word(words, sizes, help_command)
     chosen = sizes.get(words[0])
     known = flags_of(type(chosen[1])) if chosen else []
-    with in_one_sentence(known, f"python -m {prog} {words[0]} --help"):
+    with in_one_sentence(words, known, f"python -m {prog} {words[0]} --help"):
         return tyro.extras.overridable_config_cli(
             sizes,
             prog=f"python -m {prog}",
@@ -61,12 +61,13 @@ def parse_options(prog: str, manual: str, options_type: type[T], argv: Sequence[
         ValueError: if a word, a flag or its value is unknown, or the options contradict themselves.
         SystemExit: after --help.
     """
-    with in_one_sentence(flags_of(options_type), f"python -m {prog} --help"):
+    words = list(sys.argv[1:] if argv is None else argv)
+    with in_one_sentence(words, flags_of(options_type), f"python -m {prog} --help"):
         return tyro.cli(
             options_type,
             prog=f"python -m {prog}",
             description=paragraphs(manual),
-            args=list(sys.argv[1:] if argv is None else argv),
+            args=words,
             use_underscores=True,
             registry=registry(),
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),

@@ -50,7 +50,8 @@ _BESIDE_PICTURES = ("captions.jsonl", "metadata.jsonl", "metadata.csv", "metadat
 """Files of a folder of pictures that tell their captions."""
 SAYS_WHOSE = ("manifest.json", RECIPE, f"_next/{RECIPE}", "evaluation.json")
 """Files that name the job which left a folder or is at work in it."""
-_OF_THE_DISK = ("lost+found",)
+OF_THE_DISK = ("lost+found", "desktop.ini", "Thumbs.db", "@eaDir", "System Volume Information")
+"""What systems leave in a folder by themselves, beside hidden files."""
 
 
 def job_in(folder: Folder) -> str:
@@ -69,7 +70,7 @@ def job_in(folder: Folder) -> str:
 def foreign_in(folder: Folder) -> str | None:
     """The first of somebody's own files or folders in a folder of which no job says that it is its own."""
     names = (*folder.names(), *folder.folders())
-    return next((name for name in names if not is_work(name) and name not in _OF_THE_DISK), None)
+    return next((name for name in names if not is_work(name) and name not in OF_THE_DISK), None)
 
 
 def why_no_dataset(folder: Folder, tables: tuple[str, ...]) -> str:

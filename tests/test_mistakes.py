@@ -5,6 +5,8 @@ What is wrong with folders and datasets is in `tests/test_mistakes_about_folders
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -124,6 +127,37 @@ def test_a_value_that_is_none(command: Tried, refused: Refused) -> None:
     assert re.match(rf"{command.number} -1\S*: expected ", refused(command, command.number, "-1"))
 
 
+def types_of(options: type) -> dict[str, str]:
+    """Of each kind of number that a command's flags take, several or perhaps none, one flag, by the kind."""
+    kinds: dict[str, str] = {}
+    for field in dataclasses.fields(options):
+        kind = get_type_hints(options)[field.name]
+        if dataclasses.is_dataclass(kind):
+            kinds |= types_of(kind)  # type: ignore[arg-type]
+        elif re.fullmatch(r"(tuple\[)?(<class ')?(int|float)\b[^|]*(\| None)?", str(kind)):
+            kinds[str(kind)] = f"--{field.name}"
+    return kinds
+
+
+@pytest.mark.parametrize("command", EACH)
+def test_a_number_that_is_none(command: Tried, refused: Refused) -> None:
+    """In the same words where several may be given, or none."""
+    for kind, flag in types_of(command.options).items():
+        what = "a whole number" if "int" in kind else "a number"
+        several = kind.replace(", ...", "").count(",") + 1
+        for value in ("many", "nan"):
+            assert f"{flag}: expected {what}, found '{value}'" == refused(command, flag, *[value] * several)
+
+
+@pytest.mark.parametrize("command", EACH)
+def test_an_empty_value(command: Tried, refused: Refused) -> None:
+    """As of a variable that is not set: no flag takes it for the folder it is in, or for none given."""
+    for flag in flags_of(command.options):
+        for words in ((flag, ""), (f"{flag}=",), (flag.replace("_", "-").replace("---", "--"), "", "--seed", "1")):
+            said = refused(command, *words)
+            assert f"{words[0].rstrip('=')} is empty; give it a value, or leave it out" == said
+
+
 @pytest.mark.parametrize("command", [each for each in EACH if each.values[0].choice])
 def test_a_choice_that_is_none(command: Tried, refused: Refused) -> None:
     """All choices, in alphabetical order whenever they are asked for, and the nearest."""
@@ -180,3 +214,49 @@ def test_a_real_command_line(module: str, tmp_path: Path) -> None:
     assert "did you mean laion?" in runs[0].stderr or "did you mean ask?" in runs[0].stderr
     assert 1 == len(runs[0].stderr.splitlines())
     assert not list(tmp_path.iterdir())
+
+
+def _gone() -> int:
+    """The end of a pipe whose other end was closed, as by `| head -1`."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    return writes
+
+
+NOBODY: dict[str, Callable[[], int | None]] = {
+    ">&-": lambda: None,
+    "| true": _gone,
+    "> /dev/full": lambda: os.open("/dev/full", os.O_WRONLY),
+}
+
+
+@pytest.mark.parametrize("number", range(len(COMMANDS)), ids=[str(each.id) for each in EACH])
+def test_nobody_reads_the_help(number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """Each command in one manner, each manner by several commands: no word of it, and no failure at the end."""
+    command, where = COMMANDS[number], [*NOBODY][number % len(NOBODY)]
+    descriptor = NOBODY[where]()
+    stream = None if descriptor is None else os.fdopen(descriptor, "w")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(SystemExit) as ended:
+        import_module(command.module).main([*filter(None, [command.first]), "--help"])
+    if stream is not None:
+        stream.close()  # as Python does in the end, and fails if it cannot write what is left
+    assert (0, "") == (ended.value.code, capsys.readouterr().err)
+
+
+def test_nobody_reads_a_real_command() -> None:
+    """A shell's words for it: the help, and a mistake, which is said although the output is closed."""
+    root = Path(__file__).parent.parent
+    for words, code, said in ((["ask", "--help"], 0, ""), (["aks"], 2, "dalle.study: expected ask or count")):
+        runs = [
+            subprocess.Popen(
+                ["bash", "-c", f'set -o pipefail; "$@" {where}', "-", sys.executable, "-m", "dalle.study", *words],
+                cwd=root, stderr=subprocess.PIPE, text=True,
+            )
+            for where in NOBODY
+        ]  # fmt: skip
+        for run in runs:
+            err = run.communicate(timeout=120)[1]
+            assert (code, bool(said)) == (run.returncode, bool(err)), err
+            assert err.startswith(said)
+            assert len(err.splitlines()) <= 1

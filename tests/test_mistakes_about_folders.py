@@ -281,6 +281,84 @@ def test_what_a_message_advises_can_be_done(place: Path, capsys: pytest.CaptureF
     assert "--dataset folder collects those" in refused(ingest.main, given, place, capsys)
 
 
+# --- models and files that do not belong to each other
+
+MISFITS = {
+    "a dVAE of other sizes": (
+        "train_dvae from",
+        "--vocab_size 64 --output_folder {}/new",
+        "--init_from {}/dvae: is a network of --vocab_size 32, expected --vocab_size 64; give the flags",
+    ),
+    "a detector of other sizes": (
+        "train_detector",
+        "--dimension 64 --output_folder {}/new",
+        "--init_from {}/detector: is a network of --",
+    ),
+    "no picture": (
+        "generate",
+        "--output_folder {}/new --image {}/file",
+        "--image {}/file: cannot be read as a picture",
+    ),
+    "too many rows": (
+        "generate",
+        "--output_folder {}/new --image {}/drawn/images/boat.jpg --keep_rows 30",
+        "--keep_rows 30: expected 0 to 4, the rows of codes",
+    ),
+    "no mask": (
+        "generate",
+        "--output_folder {}/new --image {}/drawn/images/boat.jpg --keep_mask {}/file",
+        "--keep_mask {}/file: cannot be read as a picture",
+    ),
+    "captions in JSON": (
+        "generate",
+        "--output_folder {}/new --captions_file {}/study/key.json",
+        "key.json: is JSON, expected a caption in each line",
+    ),
+    "weights that are none": (
+        "generate",
+        "--output_folder {}/new --reranker open_clip:RN50/{}/file",
+        "the weights could not be loaded (other things than tensors are in the file, or it is no file of weights; "
+        "nothing was executed)",
+    ),
+    "a store that is a vocabulary": (
+        "train_prior",
+        "--output_folder {}/new --batch_size 2 --bpe_dropout 0 --allow_undeduplicated --checkpoint_store {}/vocab",
+        "vocab: holds 'manifest.json', so it is no store of checkpoints; give an empty --checkpoint_store",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MISFITS)
+def test_what_does_not_fit(what: str, place: Path, capsys: pytest.CaptureFixture) -> None:
+    """It is found out before anything is told, or written."""
+    name, more, says = MISFITS[what]
+    words = words_of(COMMANDS[name], place, *more.replace("{}", str(place)).split())
+    assert says.replace("{}", str(place)) in refused(COMMANDS[name].main, words, place, capsys)
+
+
+SPELLINGS = ("{0}/{2}", "{0}/{2}/", "{2}", "./{2}/", "../{1}/{2}", "to place/{2}")
+
+
+@pytest.mark.parametrize("name", ["vocab", "generate", "evaluate captions", "study"])
+def test_the_same_folders_spelled_otherwise(
+    name: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command is the same, however its folders are named: it finds its work done."""
+    monkeypatch.chdir(place)
+    (tmp_path / "out").mkdir()
+    os.symlink(tmp_path / "out", tmp_path / "to out")
+    os.symlink(place, tmp_path / "to place")
+    outs = (tmp_path / "to out", f"{tmp_path}/out/", os.path.relpath(tmp_path / "out", place))
+    for number, spelling in enumerate(SPELLINGS):
+        where = spelling.replace("to place", f"{tmp_path}/to place")
+        words = [
+            re.sub(r"\{\}/(\S+)", lambda folder: where.format(place, place.name, folder[1]), word)  # noqa: B023
+            for word in COMMANDS[name].words.split()
+        ]
+        code = COMMANDS[name].main([*words, "--output_folder", str(outs[number % 3])])
+        assert OK == code, (words, capsys.readouterr().err)
+
+
 # --- references
 
 

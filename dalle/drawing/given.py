@@ -41,7 +41,7 @@ def given_of(image: str, side: int, encoder: ImageEncoder, *, keep_rows: int | N
     if keep_mask is None:
         keep_rows = int(_KEPT * side) if keep_rows is None else keep_rows
         if not 0 <= keep_rows <= side:
-            raise ValueError(f"--keep_rows {keep_rows}: expected 0 to {side}, the rows of codes")
+            raise ValueError(f"--keep_rows {keep_rows}: expected 0 to {side}, the rows of codes; give one of those")
         mask = np.repeat(np.arange(side) < keep_rows, side)
     else:
         mask = _mask(keep_mask, side)

@@ -84,9 +84,11 @@ class Drawing:
         """Find out what cannot be drawn before anything is made.
 
         Raises:
-            ValueError: if a caption has no tokens or too many, or the folder holds something else.
+            ValueError: if a caption has no tokens or too many, the picture that is begun with cannot be used, or the
+                folder holds something else.
         """
         self.generator.tokens(self.captions)
+        _ = self._given
         if not is_between(self._folder):  # otherwise a run was killed as it put everything in its place
             self._is_drawn(self._folder)
 
@@ -98,7 +100,7 @@ class Drawing:
             FolderInUse: if another run is at work there.
         """
         self.check()
-        given, recipe = self._given(), self._recipe
+        given, recipe = self._given, self._recipe
         with made(self._folder), only_run(self._folder) as held:
             folder = opening.settle(held)
             if self._is_drawn(folder):
@@ -129,6 +131,7 @@ class Drawing:
     def _is_drawn(self, folder: Folder) -> bool:
         return is_drawn(folder, self._recipe, overwrite=self.options.incremental_mode == "overwrite")
 
+    @functools.cached_property
     def _given(self) -> Given | None:
         options, models = self.options, self.generator.models
         if options.image is None:

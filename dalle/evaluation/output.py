@@ -8,6 +8,7 @@ evaluation.json   last of all: options, inputs, lineage, numbers
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,8 +37,10 @@ def begin(folder: Folder, options: EvaluateOptions) -> None:
     recipe = {"job": JOB, "inputs": [], "options": asked}
     check_whose(folder, JOB)
     before = _before(folder)
-    if before is not None and before["options"] != asked and options.incremental_mode != "overwrite":
-        names = [name for name, value in asked.items() if before["options"].get(name) != value]
+    names = [
+        name for name, value in asked.items() if before is not None and _differ(before["options"].get(name), value)
+    ]
+    if names and options.incremental_mode != "overwrite":
         raise ValueError(
             f"{folder}: holds an evaluation with another {', '.join(names)}; give another --output_folder, or "
             "--incremental_mode overwrite, which keeps the features"
@@ -54,6 +57,15 @@ def finish(folder: Folder, options: EvaluateOptions, figures: Mapping[str, Any])
     said = {"format_version": FORMAT_VERSION, "job": JOB, "options": options_json(options)}
     folder.write_json(EVALUATION, {**said, **figures})
     folder.remove(RECIPE)
+
+
+def _differ(before: Any, now: Any) -> bool:
+    """Whether two values of an option differ otherwise than two spellings of a path do."""
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) != len(now) or any(map(_differ, before, now))
+    if not isinstance(before, str) or not isinstance(now, str) or any(":" in text for text in (before, now)):
+        return bool(before != now)
+    return os.path.realpath(before) != os.path.realpath(now)
 
 
 def _before(folder: Folder) -> dict[str, Any] | None:

@@ -17,9 +17,14 @@ def caption_lines(file: str) -> Iterator[tuple[str, str]]:
         file: its path, or - for standard input.
 
     Raises:
-        ValueError: if it is not text, or a line of a `.jsonl` is no such object.
+        ValueError: if it is not text, is JSON otherwise than in lines, or a line of a `.jsonl` is no such object.
         OSError: if it cannot be read.
     """
+    if file.lower().endswith(".json"):
+        raise ValueError(
+            f"{file}: is JSON, expected a caption in each line, or a .jsonl with an object in each; python -m "
+            "dalle.evaluate --captions all --captions_from makes those of COCO's captions"
+        )
     if file == "-":
         content = sys.stdin.buffer.read()
     else:

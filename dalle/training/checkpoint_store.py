@@ -19,9 +19,11 @@ from dalle.training.set_aside import CHECKPOINTS
 from dalle.training.sharded_checkpoint import all_did
 from dalle.training.stored_checkpoint import drop_old, is_description, is_part, names, parts_of, steps_of
 from dalle.training.tensor_reader import read_header
+from schemas.contents import OF_THE_DISK
 from schemas.folder import RECIPE, FileRecord, Folder, Staging
 from schemas.lock import FolderInUse, only_run
 from schemas.manifest import read_recipe
+from schemas.output_place import check_can_be_made
 from schemas.ranges import MOST_STEPS
 
 
@@ -124,6 +126,23 @@ class CheckpointStore:
         return FileRecord(name, "", folder.size(name))
 
 
+def checked_place(url: str, output_folder: Path) -> Folder:
+    """The second place, if checkpoints can go there; nothing is made.
+
+    Raises:
+        ValueError: if it is the output folder, no place, or holds something else.
+    """
+    place = _place(url)
+    root = Path(place.root).resolve()
+    if place.is_local and output_folder.resolve() in (root, root.parent):
+        raise ValueError(
+            f"--checkpoint_store {url}: is the output folder, where checkpoints are anyway; give another place"
+        )
+    check_can_be_made(place, "give another --checkpoint_store")
+    _check_nothing_foreign(place)
+    return place
+
+
 @contextlib.contextmanager
 def opened(options: LoopOptions, ranks: Ranks) -> Iterator[CheckpointStore | None]:
     """The second place that the options name, if they name one; the first process holds it for all.
@@ -135,17 +154,10 @@ def opened(options: LoopOptions, ranks: Ranks) -> Iterator[CheckpointStore | Non
     if options.checkpoint_store is None:
         yield None
         return
-    place = _place(options.checkpoint_store)
-    root = Path(place.root).resolve()
-    if place.is_local and options.output_folder.resolve() in (root, root.parent):
-        raise ValueError(
-            f"--checkpoint_store {options.checkpoint_store}: is the output folder, where checkpoints are anyway; give "
-            "another place"
-        )
     if not ranks.first:
-        yield CheckpointStore(place, options.output_folder, ranks)
+        yield CheckpointStore(_place(options.checkpoint_store), options.output_folder, ranks)
         return
-    _check_nothing_foreign(place)
+    place = checked_place(options.checkpoint_store, options.output_folder)
     try:
         place.make()
     except OSError as error:
@@ -175,7 +187,11 @@ def _place(url: str) -> Folder:
 
 def _check_nothing_foreign(place: Folder) -> None:
     """Nobody else's folder becomes a store: its recipe would make of a dataset, or of a model, an unfinished one."""
-    others = (name for name in [*place.names(), *place.folders()] if not name.startswith((".", "_")))
+    others = (
+        name
+        for name in [*place.names(), *place.folders()]
+        if not name.startswith((".", "_")) and name not in OF_THE_DISK
+    )
     foreign = next((name for name in others if not _is_ours(name) and not _is_unfinished(name)), None)
     if foreign is not None:
         raise ValueError(

@@ -112,6 +112,8 @@ def check_place(options: LoopOptions, job: str, reads: Reads) -> None:
     """
     if is_first():  # others write nothing, and may have another disk
         check_output(options.output_folder, job, reads, on_disk=True)
+        if options.checkpoint_store is not None:
+            checkpoint_store.checked_place(options.checkpoint_store, options.output_folder)
 
 
 def train(
@@ -145,16 +147,21 @@ def train(
     ranks.check_same(fingerprint([recipe.to_json(), *every]), "the options or the data")
     if ranks.first and not is_set_aside(options.output_folder):
         decide(options.output_folder, recipe, options.steps, options.incremental_mode)  # refuses, before it is made
-    if ranks.first:
-        introduce()
     with (
         _alone(options.output_folder) if ranks.first else contextlib.nullcontext(),
         checkpoint_store.opened(options, ranks) as store,
     ):
+        said = ""
         if store is not None and ranks.first:
             fetched = store.fetch(recipe, options.steps, anew=options.incremental_mode == "overwrite")
-            print(f"  fetched {fetched}" if fetched else "  the store of checkpoints has none that is later")
-        begun = _start(run, options, ranks, recipe)
+            said = f"  fetched {fetched}" if fetched else "  the store of checkpoints has none that is later"
+
+        def say_what_begins() -> None:
+            introduce()
+            if said:
+                print(said)
+
+        begun = _start(run, options, ranks, recipe, say_what_begins)
         if begun is None:
             return False
         try:
@@ -201,14 +208,15 @@ class _Begun:
     """Whether it was stopped between the last of them and its evaluation."""
 
 
-def _start(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe) -> _Begun | None:
-    """Put the run where the first process's checkpoint is; None if all is finished."""
+def _start(
+    run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecipe, introduce: Callable[[], None]
+) -> _Begun | None:
+    """Put the run where the first process's checkpoint is, and say so if nothing is wrong; None if all is finished."""
     folder, resumption = options.output_folder, Resumption()
     if ranks.first:
         resumption = decide(folder, recipe, options.steps, options.incremental_mode)
-        if resumption.notice:
-            print(resumption.notice, file=sys.stderr)
         if resumption.finished:
+            introduce()
             print(f"  {folder}: is finished already, nothing to do")
     if ranks.from_first(b"finished" if resumption.finished else None) is not None:
         return None
@@ -216,6 +224,9 @@ def _start(run: Run[Any], options: LoopOptions, ranks: Ranks, recipe: ModelRecip
         if state is not None:
             _go_on(run, state, f"{resumption.checkpoint or 'the checkpoint of rank 0'}")
     if ranks.first:
+        if resumption.notice:
+            print(resumption.notice, file=sys.stderr)
+        introduce()
         begin(folder, resumption, recipe)
         if state is not None:
             print(f"  goes on from {resumption.checkpoint}, {state['step']:,} of {options.steps:,} steps are done")

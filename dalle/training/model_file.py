@@ -102,8 +102,9 @@ def check_same_sizes(where: str, has: Any, wanted: Any) -> None:
     """
     names = [field.name for field in fields(has) if getattr(has, field.name) != getattr(wanted, field.name)]
     if names:
-        spelled = (", ".join(f"--{name} {spelled(getattr(each, name))}" for name in names) for each in (has, wanted))
-        found, expected = spelled
+        found, expected = (
+            ", ".join(f"--{name} {spelled(getattr(each, name))}" for name in names) for each in (has, wanted)
+        )
         raise ValueError(f"{where}: is a network of {found}, expected {expected}; give the flags that it was made with")
 
 

@@ -95,14 +95,20 @@ def load_open_clip(model_and_weights: str, label: str, precision: Literal["fp32"
     """
     model, _, weights = model_and_weights.partition("/")
     _check_there(label, model, weights)
-    _check_activation(label, model, weights)
+    remark = _check_activation(label, model, weights)
     try:
         network = open_clip.create_model(model, pretrained=weights, precision=precision)
     except _DAMAGED as error:
         reason = " ".join(str(error).split())[:_SHOWN]
-        raise ValueError(f"{label}: the weights could not be loaded ({reason})") from error
+        if "weights_only" in reason:  # torch's advice is to have the file executed
+            reason = "other things than tensors are in the file, or it is no file of weights; nothing was executed"
+        raise ValueError(
+            f"{label}: the weights could not be loaded ({reason}); give another file of weights"
+        ) from error
     if fault := fault_of_numbers(dict(network.named_parameters())):
         raise ValueError(f"{label}: {fault}")
+    if remark:
+        log.info("%s", remark)
     preparation = PreprocessCfg(**open_clip.get_model_preprocess_cfg(network))
     return OpenClipModel(model, network.eval(), preparation)
 
@@ -122,24 +128,26 @@ def _check_there(label: str, model: str, weights: str) -> None:
     check_regular(weights)
 
 
-def _check_activation(label: str, model: str, weights: str) -> None:
-    """Refuse weights that are known to be for the other activation; of an unknown file say which one is used."""
+def _check_activation(label: str, model: str, weights: str) -> str:
+    """Refuse weights that are known to be for the other activation; of an unknown file gives which one is used."""
     plain = model.removesuffix(_QUICK)
     quick = bool(open_clip.get_model_config(model).get("quick_gelu", False))
     other = plain if quick else plain + _QUICK
     if other == model or other not in open_clip.list_models():
-        return  # the only form there is of it
+        return ""  # the only form there is of it
     known = open_clip.get_pretrained_cfg(model, weights) or _known_file(plain, weights)
     if known and bool(known.get("quick_gelu", False)) != quick:
         raise ValueError(
             f"{label}: these weights were trained with {_activation(not quick)}, {model} computes with "
             f"{_activation(quick)} and would give other scores without a word; name {other}"
         )
-    if not known:
-        log.info(
-            "%s: computes with %s; weights that were trained with %s%s need %s",
-            *(label, _activation(quick), _activation(not quick), "" if quick else ", as OpenAI's were,", other),
-        )
+    if known:
+        return ""
+    whose = "" if quick else ", as OpenAI's were,"
+    return (
+        f"{label}: computes with {_activation(quick)}; weights that were trained with {_activation(not quick)}{whose} "
+        f"need {other}"
+    )
 
 
 def _known_file(plain: str, weights: str) -> dict[str, Any]:

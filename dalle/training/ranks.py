@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from schemas.commands.ending import CommandFailed
+from schemas.commands.one_voice import let_others_speak
 
 PORTION = 1 << 26
 """Bytes that are sent at a time."""
@@ -259,6 +260,7 @@ def _naming_lost_processes() -> Iterator[None]:
     except RuntimeError as error:
         if not is_broken_line(error):
             raise
+        let_others_speak()
         reason = _ADVICE.sub("", str(error).splitlines()[0])
         raise CommandFailed(
             f"another process of this training ended or cannot be reached ({reason}); look what it said, the same "

@@ -29,13 +29,14 @@ def parse(prog: str, manual: str, kind: type[T], argv: Sequence[str] | None) -> 
         ValueError: if a value is bad, or neither the job nor Beam knows a flag.
         SystemExit: after --help.
     """
+    words = list(sys.argv[1:] if argv is None else argv)
     known, help_command = flags_of(kind), f"python -m {prog} --help"
-    with in_one_sentence(known, help_command):
+    with in_one_sentence(words, known, help_command):
         options, rest = tyro.cli(
             kind,
             prog=f"python -m {prog}",
             description=paragraphs(manual),
-            args=list(sys.argv[1:] if argv is None else argv),
+            args=words,
             return_unknown_args=True,
             use_underscores=True,
             registry=registry(),

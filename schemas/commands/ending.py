@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from schemas.addresses import address_of, advice_of
 from schemas.commands.guard import end_at_once, is_guarded
+from schemas.commands.one_voice import hold, is_one_of_many, is_said
 from schemas.commands.printing import is_lost, one_line, streams
 from schemas.commands.stopping import Stopped, answering, asked_to_stop, end_processes
 from schemas.exit_codes import FAILED, OK, USAGE, stopped_by
@@ -113,6 +114,8 @@ def _answered(words: CommandWords, work: Callable[[], int], result_is_printed: C
 def _say_stopped(words: CommandWords, stopped: KeyboardInterrupt) -> int:
     if not isinstance(stopped, Stopped):  # Python's own, for whoever calls from a thread
         stopped = Stopped()
+    if not stopped.words and is_one_of_many():  # the first says it, or what it was that made torchrun end all
+        return stopped_by(stopped.number)
     return _say(words.name, stopped.words or words.stopped, stopped_by(stopped.number))
 
 
@@ -197,5 +200,8 @@ def in_words(number: int, says: str, name: str = "") -> str:
 
 
 def _say(name: str, message: str, code: int) -> int:
-    print(f"{name}: {one_line(message)}", file=sys.stderr, flush=True)
+    sentence = f"{name}: {one_line(message)}"
+    if not is_said(sentence):
+        print(sentence, file=sys.stderr, flush=True)
+        hold()
     return code

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import zip_longest
 from typing import Any, get_type_hints
 
 
@@ -87,17 +90,38 @@ def check_first_word(words: Sequence[str], known: Collection[str], help_command:
     raise ValueError(f"expected {any_of(known)} as the first word, {found}{advice}")
 
 
-@contextlib.contextmanager
-def in_one_sentence(known: Iterable[str], help_command: str) -> Iterator[None]:
-    """What tyro finds wrong in here is raised as one sentence.
+def check_no_empty(words: Sequence[str], known: Iterable[str]) -> None:
+    """Check that no flag was given an empty word, as of a shell's variable that is not set.
+
+    It would be taken for the folder where the command runs, or for a flag that was not given.
 
     Args:
+        words: after the command's name.
+        known: the command's flags.
+
+    Raises:
+        ValueError: naming the flag.
+    """
+    flags = {*known}
+    for word, after in zip_longest(words, words[1:]):
+        flag, has_value, value = word.partition("=")
+        if flag.replace("-", "_").replace("__", "--", 1) in flags and (value if has_value else after) == "":
+            raise ValueError(f"{flag} is empty; give it a value, or leave it out")
+
+
+@contextlib.contextmanager
+def in_one_sentence(words: Sequence[str], known: Iterable[str], help_command: str) -> Iterator[None]:
+    """What is wrong with empty words, and what tyro finds wrong in here, is raised as one sentence.
+
+    Args:
+        words: after the command's name.
         known: the command's flags.
         help_command: what prints all of them.
 
     Raises:
         ValueError: with the sentence.
     """
+    check_no_empty(words, known)
     from tyro import _errors
 
     def raise_sentence(event: _errors.ParseErrorEvent) -> None:
@@ -120,10 +144,36 @@ def _sentence(event: Any, known: Iterable[str], help_command: str) -> str:
             choices = sorted(choice for choice in event.choices if choice != "None")
             return f"{_flag(event.argument)} {event.value}: expected {any_of(choices)}{nearest(event.value, choices)}"
         case _errors.InstantiationFailure():
-            return f"{_flag(event.argument)}: {event.message}" if event.argument else event.message
+            return f"{_flag(event.argument)}: {_no_number(event) or event.message}" if event.argument else event.message
         case _errors.MissingArgs():
             missing = ", ".join(_flag(each.arg) for each in event.missing_arguments)
             return f"{missing} is missing; {help_command} shows what it takes"
+    return ""
+
+
+_NUMBERS: Mapping[str, tuple[Callable[[str], float], str]] = {
+    "INT": (int, "a whole number"),
+    "FLOAT": (float, "a number"),
+}
+"""By what tyro calls them in a flag's help."""
+
+
+def _no_number(event: Any) -> str:
+    """Of a flag for numbers, of which there may be several or none: the first word that is none; "" of other flags.
+
+    tyro lists what each type that is allowed says of all words together.
+    """
+    kinds = [_NUMBERS[kind] for kind in _NUMBERS if kind in str(event.argument.lowered.metavar)]
+    typed = re.search(r"(?:from|arguments:?) (\[.*?\])(?:\.|$| into)", event.message, re.MULTILINE)
+    if not typed or not kinds:
+        return ""
+    for word in re.findall(r"'([^']*)'", typed[1]):
+        of, what = kinds[0]
+        try:
+            if not math.isfinite(of(word)):
+                raise ValueError
+        except (ValueError, OverflowError):
+            return f"expected {what}, found '{word}'"
     return ""
 
 

@@ -70,7 +70,8 @@ def begin_guarded(name: str) -> None:
     signal.set_wakeup_fd(_line, warn_on_full_buffer=False)
 
     def end(number: int, _frame: object) -> None:
-        _say(f"{name}: stopped before it began")
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of those that torchrun started the first says it
+            _say(f"{name}: stopped before it began")
         end_at_once(128 + number)
 
     for number in STOPS:

@@ -42,7 +42,8 @@ def answer_files(answers: Sequence[str]) -> list[Path]:
         path = Path(name)
         found = sorted(path.glob("*.json")) if path.is_dir() else [path]
         if not found or not path.exists():
-            raise ValueError(f"--answers {name}: {'has no .json files' if path.exists() else 'is not there'}")
+            what = "has no .json files" if path.exists() else "is not there"
+            raise ValueError(f"--answers {name}: {what}; give the files that workers sent back, or a folder of them")
         files += found
     return files
 
