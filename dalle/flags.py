@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -31,7 +32,7 @@ def parse(prog: str, manual: str, sizes: Mapping[str, tuple[str, T]], argv: Sequ
         ValueError: if a word, a flag or its value is unknown, or the options contradict themselves.
         SystemExit: after --help.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _paths(sys.argv[1:] if argv is None else argv)
     help_command = f"python -m {prog} --help"
     check_first_word(words, sizes, help_command)
     chosen = sizes.get(words[0])
@@ -61,7 +62,7 @@ def parse_options(prog: str, manual: str, options_type: type[T], argv: Sequence[
         ValueError: if a word, a flag or its value is unknown, or the options contradict themselves.
         SystemExit: after --help.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _paths(sys.argv[1:] if argv is None else argv)
     with in_one_sentence(words, flags_of(options_type), f"python -m {prog} --help"):
         return tyro.cli(
             options_type,
@@ -72,6 +73,15 @@ def parse_options(prog: str, manual: str, options_type: type[T], argv: Sequence[
             registry=registry(),
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
         )
+
+
+def _paths(words: Sequence[str]) -> list[str]:
+    """The words, with a path for every `file://` address: these jobs read and write on a disk of this machine.
+
+    >>> _paths(["--models", "ours=file:///drawn", "--prior=file:///prior", "s3://bucket/x"])
+    ['--models', 'ours=/drawn', '--prior=/prior', 's3://bucket/x']
+    """
+    return [re.sub(r"^([\w-]+=)?file://(?=/)", r"\1", word) for word in words]
 
 
 def paragraphs(manual: str) -> str:

@@ -239,7 +239,9 @@ class Folder:
         try:
             return parse_json(content)
         except ValueError as error:
-            raise ValueError(f"{self.path(name)}: not JSON ({error}); it was damaged after writing") from None
+            raise ValueError(
+                f"{self.path(name)}: not JSON ({error}); it was damaged after writing, put back what the job wrote"
+            ) from None
 
     @about_its_url
     def sha256(self, name: str) -> str:

@@ -218,7 +218,7 @@ def test_into_what_is_read(
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name.startswith(("train", "gen", "eval"))])
-@pytest.mark.parametrize("address", ["s3://bucket/x", "memory://x", "file:///tmp/x"])
+@pytest.mark.parametrize("address", ["s3://bucket/x", "memory://x", "file://x"])
 def test_an_address_where_a_disk_is_needed(
     name: str, address: str, place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,7 +336,7 @@ def test_what_does_not_fit(what: str, place: Path, capsys: pytest.CaptureFixture
     assert says.replace("{}", str(place)) in refused(COMMANDS[name].main, words, place, capsys)
 
 
-SPELLINGS = ("{0}/{2}", "{0}/{2}/", "{2}", "./{2}/", "../{1}/{2}", "to place/{2}")
+SPELLINGS = ("{0}/{2}", "file://{0}/{2}/", "{2}", "./{2}/", "../{1}/{2}", "to place/{2}")
 
 
 @pytest.mark.parametrize("name", ["vocab", "generate", "evaluate captions", "study"])
@@ -348,7 +348,7 @@ def test_the_same_folders_spelled_otherwise(
     (tmp_path / "out").mkdir()
     os.symlink(tmp_path / "out", tmp_path / "to out")
     os.symlink(place, tmp_path / "to place")
-    outs = (tmp_path / "to out", f"{tmp_path}/out/", os.path.relpath(tmp_path / "out", place))
+    outs = (tmp_path / "to out", f"file://{tmp_path}/out/", os.path.relpath(tmp_path / "out", place))
     for number, spelling in enumerate(SPELLINGS):
         where = spelling.replace("to place", f"{tmp_path}/to place")
         words = [

@@ -103,7 +103,7 @@ def decide(folder: Path, recipe: ModelRecipe, steps: int, mode: IncrementalMode)
             f"{folder}: {done:,} steps are done, more than --steps {steps}; give --steps {done} or more, or "
             "--incremental_mode overwrite to start anew"
         )
-    finished = last is not None and done == steps and _is_finished(folder)
+    finished = (done if last else previous["options"].get("steps")) == steps and _is_finished(folder)
     changed = _changed(previous["options"], recipe.to_json()["options"])
     if changed and finished:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,9 @@ def test_what_a_run_does_to_what_it_finds(tmp_path: Path) -> None:
     assert (False, False, "00000010") == (longer.finished, longer.anew, longer.checkpoint and longer.checkpoint.stem)
     assert decide(done, TOY, 10, "overwrite").anew
     assert before == files(tmp_path)
+    shutil.rmtree(done / CHECKPOINTS)  # as where only the model was downloaded
+    assert decide(done, TOY, 10, "incremental").finished
+    assert Resumption() == decide(done, TOY, 20, "incremental")
 
 
 @pytest.mark.parametrize(
