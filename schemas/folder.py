@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from schemas.addresses import about, about_its_url
@@ -28,6 +27,7 @@ from schemas.claim import Claim, TakenOver
 from schemas.json_text import parse_json
 from schemas.objects import etag_of
 from schemas.regular_file import check_regular
+from schemas.stores import store_of
 from schemas.uploads import put_file
 
 ROOMS = ("dedup", "img_emb", "metadata", "_within", "images")
@@ -105,17 +105,13 @@ class Folder:
     def __init__(self, url: str | os.PathLike[str], claim: Claim | None = None) -> None:
         self.url = str(url)
         self.claim = claim
-        # what other processes do to the folder must be seen at once, so no listing is remembered
-        fresh = {} if "::" in self.url else {"use_listings_cache": False}
-        if _is_path(self.url):
-            self.fs, root = LocalFileSystem(), os.path.abspath(self.url)
-        else:
-            try:
-                with about(self.url):
-                    self.fs, root = fsspec.core.url_to_fs(self.url, **fresh)
-            except ValueError as error:
-                raise ValueError(f"{self.url}: {error}; give a path, or an address such as s3://bucket/pairs") from None
-        self.root = str(root).rstrip("/") or "/"
+        try:
+            # what other processes do to the folder must be seen at once, so no listing is remembered
+            with about(self.url):
+                self.fs, root = store_of(self.url, use_listings_cache=False)
+        except ValueError as error:
+            raise ValueError(f"{self.url}: {error}; give a path, or an address such as s3://bucket/pairs") from None
+        self.root = root.rstrip("/") or "/"
         self.is_local = isinstance(self.fs, LocalFileSystem)
 
     def __reduce__(self) -> tuple[type[Folder], tuple[Any, ...]]:
@@ -434,14 +430,6 @@ def _path_of(file: IO[bytes]) -> str:
     """A path by which this process can open a file that has no name."""
     kernel = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
     return f"{kernel}/{file.fileno()}"
-
-
-def _is_path(url: str) -> bool:
-    """Whether it is a path that fsspec would take for a chain of addresses, or for the user's home."""
-    if url.startswith("~"):
-        return os.path.lexists(url.partition("/")[0])
-    first, chained, _ = url.partition("::")
-    return bool(chained) and "://" not in url and first not in fsspec.available_protocols()
 
 
 def is_work(name: str) -> bool:

@@ -997,6 +997,29 @@ def test_a_tar_that_is_cut_behind_a_file(tmp_path: Path, dataset: str | None) ->
     assert "not a whole tar file (it has no end" in refused(tmp_path / "0.tar", dataset=dataset)
 
 
+# ---- names
+
+
+@pytest.mark.parametrize("name", ["a::b", "{1..3}", "{a,b}", "{}", "a*b", "[ab]", "a?", "~", "a b", "ä", "-x"])
+def test_what_has_this_very_name_is_that(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list, a folder or an archive of lists, tars and folders of pictures, references; by its name and its path."""
+    monkeypatch.chdir(tmp_path)
+    text, samples = written("csv").encode(), [("a.jpg", JPEG), ("a.txt", b"a")]
+    files = {f"{name}.csv": text, f"{name}.csv.gz": gzip.compress(text), f"{name}.parquet": parquet_bytes(PAIRS)}
+    put_all(tmp_path, {**files, f"{name}.zip": zipped([("l.csv", text)]), f"{name}/l.csv": text})
+    for each in (*files, f"{name}.zip", name):
+        assert right("csv") == read(Path(each))[0] == read(tmp_path / each)[0]
+    (tmp_path / name / "l.csv").unlink()
+    put_all(tmp_path, {f"{name}.tar": tarred(samples), **{f"{name}/{file}": data for file, data in samples}})
+    assert [["a"]] == [captions for _, captions in read(Path(f"{name}.tar"), dataset="webdataset")[0]]
+    assert [("a.jpg", ["a"])] == read(Path(name), dataset="folder")[0]
+    for path in (name, f"{tmp_path}/{name}"):
+        assert [(0, JPEG, None)] == list(open_local(enumerate(["a.jpg"]), path, 1 << 20))
+        for end, caption in (("", ""), (".tar", "a"), ("/a.jpg", "")):
+            (reference,) = find_references(ReferenceArgument("r", f"{path}{end}"))
+            assert (JPEG, caption) == (reference.read(), reference.caption)
+
+
 # ---- several lists
 
 

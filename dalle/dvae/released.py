@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import fsspec
 import torch
 from torch import Tensor
 
 from dalle.dvae.download import download_bytes
 from schemas.regular_file import check_regular
+from schemas.stores import open_bytes
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """The number that the older layout begins with."""
@@ -148,7 +148,7 @@ def _read(path: str) -> bytes:
         return download_bytes(path)
     if "://" not in path:
         check_regular(path)
-    with fsspec.open(path, "rb") as file:
+    with open_bytes(path) as file:
         return bytes(file.read())
 
 

@@ -23,7 +23,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
@@ -32,6 +31,7 @@ from schemas.contents import why_not_left
 from schemas.examples import TEXT_LENGTH, TEXT_VOCABULARY
 from schemas.json_text import parse_json
 from schemas.regular_file import check_regular
+from schemas.stores import open_bytes
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are processes
 
@@ -185,7 +185,7 @@ def load(path: str | os.PathLike[str] = BUILTIN) -> Tokenizer:
         where = f"{where.rstrip('/')}/{FILE}"
     if "://" not in where:
         check_regular(where)
-    with fsspec.open(where, "rb") as file:
+    with open_bytes(where) as file:
         return Tokenizer(file.read(), where)
 
 

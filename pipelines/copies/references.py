@@ -9,9 +9,8 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import IO, Any, cast
+from typing import Any, cast
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -30,6 +29,7 @@ from schemas.pairs import PICTURES as STORED
 from schemas.pairs import SUCCESS
 from schemas.picture_endings import ENDINGS
 from schemas.shards import read_parquet
+from schemas.stores import address_in, open_bytes, store_of
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Reference:
         """Its bytes as they lie there."""
         if self.column:
             return cast(bytes, _column(self.file, self.column)[self.offset].as_py())
-        with fsspec.open(self.file, "rb") as file:
+        with open_bytes(self.file) as file:
             file.seek(self.offset)
-            return cast("IO[bytes]", file).read(self.size)
+            return file.read(self.size)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _of_path(argument: ReferenceArgument) -> list[Reference]:
         return [Reference(file, file) for file in list_files([path], sorted(ENDINGS))]
     if extension == "txt":
         return list(_list(path))
-    fs, root = fsspec.core.url_to_fs(path)
+    fs, root = store_of(path)
     if not fs.exists(root):
         raise FileNotFoundError(2, "No such file or directory", str(argument))
     if not fs.isdir(root):
@@ -153,7 +153,7 @@ def _stored(folder: Folder, name: str) -> str:
 @functools.lru_cache(2)
 def _column(file: str, column: str) -> pa.ChunkedArray:
     """References are read in order, so each file is read once."""
-    with fsspec.open(file, "rb") as opened:
+    with open_bytes(file) as opened:
         return pq.read_table(cast(Any, opened), columns=[column])[column]
 
 
@@ -165,7 +165,7 @@ def _list(path: str) -> Iterator[Reference]:
 
 
 def _folder(path: str) -> Iterator[Reference]:
-    fs, root = fsspec.core.url_to_fs(path)
+    fs, root = store_of(path)
     captions: dict[str, str] = {}
     if fs.isfile(f"{root}/{CAPTIONS}"):
         for line in captions_by_file(f"{path.rstrip('/')}/{CAPTIONS}"):
@@ -175,7 +175,7 @@ def _folder(path: str) -> Iterator[Reference]:
     others = []
     for name in files_below(path):
         if is_picture(name, functools.partial(head_in, fs, f"{root}/{name}")):
-            yield Reference(name, fs.unstrip_protocol(f"{root}/{name}"), caption=captions.get(name, ""))
+            yield Reference(name, address_in(fs, f"{root}/{name}"), caption=captions.get(name, ""))
         elif name != CAPTIONS and ending_of(name) != "txt":
             others.append(name)
     if others:
@@ -184,7 +184,7 @@ def _folder(path: str) -> Iterator[Reference]:
 
 def _tars(paths: Sequence[str]) -> Iterator[Reference]:
     for path in paths:
-        with fsspec.open(path, "rb") as file:
+        with open_bytes(path) as file:
             try:
                 with tarfile.open(fileobj=cast(Any, file), mode="r:") as tar:
                     files = ((name, m) for name, m in tar_files(tar, path) if m and not is_of_a_mac(name))
@@ -217,7 +217,7 @@ def _coco(path: str, pictures: str) -> list[Reference]:
                 else error
             )
             raise ValueError(f"{path}: not COCO's captions JSON with images and annotations ({what})") from None
-    fs, path_of_pictures = fsspec.core.url_to_fs(pictures)
+    fs, path_of_pictures = store_of(pictures)
     if not fs.isdir(path_of_pictures):
         raise ValueError(f"--reference …={path},{pictures}: {pictures} is no folder; expected that of the pictures")
     folder = PictureFolder(pictures)

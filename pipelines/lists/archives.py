@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
 from dalle.pictures.file_names import passed_over
@@ -29,6 +28,7 @@ from pipelines.lists.rows import JSON_TEXT, LOCATION, Row, batches, known_absent
 from pipelines.lists.tar_samples import TarSample, tar_samples
 from pipelines.lists.text import decoded
 from pipelines.lists.values import SeenNames, captions_of, extras_of, text_of
+from schemas.stores import store_of
 
 _PICTURES = ("jpg", "png", "webp")
 _TWICE = "its key comes more than once in the tar"
@@ -71,7 +71,7 @@ def img2dataset(path: str, columns: ListColumns) -> Iterator[pa.RecordBatch]:
 def tar_of(parquet: str) -> str | None:
     """The tar beside a Parquet file, if there is one."""
     tar = f"{parquet.removesuffix('.parquet')}.tar"
-    fs, path = fsspec.core.url_to_fs(tar)
+    fs, path = store_of(tar)
     return tar if fs.exists(path) else None
 
 
@@ -104,7 +104,7 @@ def _locations_of(parquet: str) -> dict[str, str]:
             elif sample.location:
                 locations[sample.key] = sample.location
         return locations
-    fs, folder = fsspec.core.url_to_fs(stem)
+    fs, folder = store_of(stem)
     if not fs.isdir(folder):
         raise ValueError(f"{parquet}: neither {stem}.tar nor a folder {stem} nor a column of pictures")
     name = stem.rsplit("/", 1)[-1]

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import IO, Any
 
-import fsspec
 import pyarrow as pa
 
 from dalle.pictures.file_names import is_of_a_mac
@@ -26,6 +25,7 @@ from pipelines.lists.rows import JSON_TEXT, Row, batches
 from pipelines.lists.text import decoded, lines, open_text
 from pipelines.lists.values import SeenNames, as_text, captions_of, extras_of, members_of, text_of
 from schemas.json_text import parse_json
+from schemas.stores import store_of
 
 
 def coco(path: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
@@ -80,7 +80,7 @@ def _shared_ids(images: list[Any]) -> set[Any]:
 def cub(url: str, columns: ListColumns, pictures: PictureFolder | None) -> Iterator[pa.RecordBatch]:
     """CUB-200-2011: a folder with Reed's texts (`text_c10`, ten captions a picture), or with `images.txt`, where the
     class name is the caption; or a captions.jsonl (file, captions)."""
-    fs, root = fsspec.core.url_to_fs(url)
+    fs, root = store_of(url)
     if fs.isfile(root):
         captions_by_name: Iterable[tuple[str, list[str]] | str] = captions_by_file(url, columns)
     elif fs.exists(f"{root}/images.txt"):

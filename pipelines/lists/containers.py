@@ -16,12 +16,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, cast
 
-import fsspec
-
 from dalle.pictures.file_names import ending_of, is_of_a_mac, passed_over
 from pipelines.lists.compression import COMPRESSIONS, HEAD, Content, compression_of, no_list
 from pipelines.lists.tar_files import tar_files
 from schemas.picture_endings import ENDINGS
+from schemas.stores import open_bytes
 
 _INSIDE = "::/"
 _TARS = (*(f".tar{compression}" for compression in COMPRESSIONS), ".tgz", ".tbz", ".tbz2", ".txz", ".tzst")
@@ -77,8 +76,8 @@ def open_file(address: str) -> Iterator[IO[bytes]]:
     """
     path, inside, name = address.partition(_INSIDE)
     if not (inside and is_archive(path)):
-        with fsspec.open(address, "rb") as file:
-            yield cast("IO[bytes]", file)
+        with open_bytes(address) as file:
+            yield file
     elif path.lower().endswith(".zip"):
         with _zip(path) as zipped, _opened(zipped, name, path) as packed:
             yield cast("IO[bytes]", io.BufferedReader(cast(Any, _Told(packed, address))))
@@ -114,8 +113,8 @@ def _names_in(path: str) -> list[str]:
 
 @contextlib.contextmanager
 def _zip(path: str) -> Iterator[zipfile.ZipFile]:
-    with fsspec.open(path, "rb") as file:
-        head = cast("IO[bytes]", file).read(HEAD)
+    with open_bytes(path) as file:
+        head = file.read(HEAD)
         if (what := no_list(head)) and not head.startswith(b"PK"):
             raise ValueError(f"{path}: is no zip file, it {what}")
         with _told(path):
@@ -187,11 +186,11 @@ class _Told(io.RawIOBase):
 
 @contextlib.contextmanager
 def _tar(path: str) -> Iterator[tarfile.TarFile]:
-    with fsspec.open(path, "rb") as file:
-        head = cast("IO[bytes]", file).read(HEAD)
-        cast("IO[bytes]", file).seek(0)
+    with open_bytes(path) as file:
+        head = file.read(HEAD)
+        file.seek(0)
         given = _Forward(io.BufferedReader(Content(file, path), 1 << 16)) if compression_of(head) else file
-        with _begun(given, cast("IO[bytes]", file), path) as archive:
+        with _begun(given, file, path) as archive:
             yield archive
 
 

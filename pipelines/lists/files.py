@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-import fsspec
 from braceexpand import braceexpand
 from fsspec.implementations.local import LocalFileSystem
 
 from dalle.pictures.file_names import files_in, is_of_a_mac, passed_over
 from pipelines.lists.containers import ends_as_list, is_archive, lists_in, open_file
 from schemas.addresses import about
+from schemas.stores import address_in, store_of
 
 TEXTS = (".txt", ".jsonl")
 """Ends of the names of files in a folder of pictures that hold captions, or the pictures' names."""
@@ -39,7 +39,7 @@ def list_files(
     remarks = [] if remarks is None else remarks
     files: list[str] = []
     for each in given:
-        for part in braceexpand(each) if "{" in each else [each]:
+        for part in braceexpand(each) if "{" in each and not os.path.lexists(each) else [each]:
             with about(part):
                 files += _files_of(part, extensions, remarks)
     if twice := next((file for file, count in Counter(files).items() if count > 1), None):
@@ -55,7 +55,7 @@ def list_files(
 
 
 def _files_of(part: str, extensions: Sequence[str], remarks: list[str]) -> list[str]:
-    fs, path = fsspec.core.url_to_fs(part)
+    fs, path = store_of(part)
     if fs.isdir(path):
         names = sorted(fs.ls(path, detail=False))
         inside = [name for name in names if ends_as_list(name, extensions) and not is_of_a_mac(name)]
@@ -64,17 +64,17 @@ def _files_of(part: str, extensions: Sequence[str], remarks: list[str]) -> list[
             raise ValueError(f"{part}: no file in this folder ends with {wanted}; name the list's files")
         if others := [name for name in sorted({*names} - {*inside}) if not fs.isdir(name)]:
             remarks.append(f"{part}: {passed_over(others, 'list')}")
-        return [_address(fs, name) for name in inside]
+        return [address_in(fs, name) for name in inside]
     if any(c in part for c in "*?[") and not fs.exists(path):
         matched = sorted(fs.glob(path))
         if not matched:
             raise ValueError(
                 f"{part}: no file has such a name; look whether the path is right, seen from where the command runs"
             )
-        return [_address(fs, name) for name in matched]
+        return [address_in(fs, name) for name in matched]
     if not fs.exists(path):
         raise FileNotFoundError(2, "No such file or directory", part)
-    return [_address(fs, path)]
+    return [address_in(fs, path)]
 
 
 def files_below(url: str) -> list[str]:
@@ -91,7 +91,7 @@ def files_below(url: str) -> list[str]:
 
 def _sizes_below(url: str) -> dict[str, int | None]:
     """The same paths, each with its size in bytes; None for what is no file, such as a pipe or a link to nowhere."""
-    fs, root = fsspec.core.url_to_fs(url)
+    fs, root = store_of(url)
     if not fs.isdir(root):
         raise ValueError(f"{url}: is not a folder")
     root = str(root).rstrip("/") or "/"
@@ -120,11 +120,11 @@ def folder_input(url: str, *, with_pictures: bool = True) -> dict[str, Any]:
         url: of the folder.
         with_pictures: whether the sizes of what is no text count.
     """
-    fs, root = fsspec.core.url_to_fs(url)
+    fs, root = store_of(url)
     sizes = _sizes_below(url)
     texts = [name for name, size in sizes.items() if name.lower().endswith(TEXTS) and size is not None]
     known: dict[str, Any] = sizes if with_pictures else dict.fromkeys(sizes)
-    known |= zip(texts, _sums([_address(fs, f"{root}/{name}") for name in texts]), strict=True)
+    known |= zip(texts, _sums([address_in(fs, f"{root}/{name}") for name in texts]), strict=True)
     listing = "".join(f"{name}\t{'' if what is None else what}\n" for name, what in sorted(known.items()))
     name = str(root).rstrip("/").rsplit("/", 1)[-1]
     return {"name": name, "sha256": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()}
@@ -138,7 +138,3 @@ def _sums(addresses: Sequence[str]) -> list[str]:
 def _sum(address: str) -> str:
     with about(address), open_file(address) as file:
         return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
-
-
-def _address(fs: fsspec.AbstractFileSystem, path: str) -> str:
-    return str(path) if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))

@@ -26,6 +26,7 @@ from pipelines.lists.image_folder import is_metadata, read_image_folder
 from pipelines.lists.rows import LOCATION, Row, batches
 from pipelines.lists.text import decoded, lines, open_text
 from pipelines.lists.values import captions_of, text_of
+from schemas.stores import store_of
 
 CAPTIONS = "captions.jsonl"
 FOLDER = ListColumns(url_col="file", caption_col="captions")
@@ -40,7 +41,7 @@ def read_folder(url: str, columns: ListColumns | None = None) -> Iterator[pa.Rec
         ValueError: if it is no folder, or holds no pictures, or columns are named where there are none.
     """
     columns = columns or ListColumns()
-    fs, root = fsspec.core.url_to_fs(url)
+    fs, root = store_of(url)
     if not fs.isdir(root):
         raise ValueError(f"{url}: is not a folder; --dataset folder wants a folder of pictures")
     names = files_below(url)
@@ -125,7 +126,7 @@ def _noting_others(
         named.update(posixpath.normpath(name) for name in locations if name and "\0" not in name)
         yield batch
     others -= named
-    fs, root = fsspec.core.url_to_fs(url)
+    fs, root = store_of(url)
     if others and isinstance(fs, LocalFileSystem):
         real_path = _real_paths(root)
         taken = set(map(real_path, named))

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +18,7 @@ from pipelines.lists.local_pictures import PictureFolder
 from pipelines.lists.options import ListOptions
 from pipelines.lists.presets import PRESETS, Preset
 from schemas.addresses import about
+from schemas.stores import store_of
 
 _TAKE_IMAGE_FOLDER = ("either", "here")
 
@@ -105,7 +105,7 @@ class Source:
         return read_list(path, extension_of(path, self.options.input_format), columns)
 
     def _folder_input(self, address: str, with_pictures: bool) -> dict[str, Any]:
-        fs, path = fsspec.core.url_to_fs(address)
+        fs, path = store_of(address)
         return file_inputs([address])[0] if fs.isfile(path) else folder_input(address, with_pictures=with_pictures)
 
 
@@ -158,7 +158,7 @@ def _files(options: ListOptions, preset: Preset | None, remarks: list[str]) -> l
             "--incremental_mode extend"
         )
     with about(given[0]):
-        fs, path = fsspec.core.url_to_fs(given[0])
+        fs, path = store_of(given[0])
         is_there = fs.exists(path)
     if not is_there:
         raise FileNotFoundError(2, "No such file or directory", given[0])

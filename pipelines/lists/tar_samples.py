@@ -8,15 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import IO, Any, NamedTuple, cast
-
-import fsspec
+from typing import Any, NamedTuple, cast
 
 from dalle.pictures.file_names import is_of_a_mac
 from pipelines.lists.compression import HEAD, compression_of
 from pipelines.lists.rows import location_within
 from pipelines.lists.tar_files import tar_files
 from schemas.picture_endings import ENDINGS
+from schemas.stores import open_bytes
 
 _TEXTS = ("txt", "json")
 _LONGEST_TEXT = 1 << 24
@@ -60,7 +59,7 @@ def tar_samples(path: str, others: list[str] | None = None) -> Iterator[TarSampl
     """
     archive = path.rsplit("/", 1)[-1]
     try:
-        with fsspec.open(path, "rb") as file, tarfile.open(fileobj=cast(Any, file), mode="r:") as tar:
+        with open_bytes(path) as file, tarfile.open(fileobj=cast(Any, file), mode="r:") as tar:
             members = _members(tar, path, [] if others is None else others)
             runs = [(key, [member for _, member in run]) for key, run in itertools.groupby(members, itemgetter(0))]
             for key, run, problem in _together(runs):
@@ -159,8 +158,8 @@ def _members(tar: tarfile.TarFile, path: str, others: list[str]) -> Iterator[tup
 
 
 def _hint(path: str) -> str:
-    with fsspec.open(path, "rb") as file:
-        compression = compression_of(cast("IO[bytes]", file).read(HEAD))
+    with open_bytes(path) as file:
+        compression = compression_of(file.read(HEAD))
     return f"; it is compressed by {compression}: unpack it first, it cannot be read in pieces" if compression else ""
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
-import fsspec
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
@@ -14,6 +13,7 @@ from dalle.pictures.formats import is_read, what_it_is
 from pipelines.lists.rows import path_inside
 from pipelines.running.row_border import at_row, is_the_machines, unexpected
 from schemas.reasons import NotKept
+from schemas.stores import store_of
 
 
 def open_local(
@@ -54,7 +54,7 @@ class _LocalFolder:
     """A folder of pictures and of archives with pictures."""
 
     def __init__(self, folder: str) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(folder)
+        self._fs, self._root = store_of(folder)
         self.on_disk = isinstance(self._fs, LocalFileSystem)
         self._column: tuple[str, str, list[bytes | None]] = ("", "", [])
 
