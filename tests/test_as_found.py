@@ -748,6 +748,31 @@ def test_what_is_no_list_of_links(tmp_path: Path, content: bytes) -> None:
     assert "a link; name it after what it is" in refused(put(tmp_path, **{"l.txt": content}) / "l.txt")
 
 
+WEB = b"<!DOCTYPE html><html><body>Sign in</body></html>"
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    "name", [*(f"l.{each}" for each in TEXTS), "l.parquet", "l.csv.gz", "l.zip", "l.tar", "l.tar.gz"]
+)
+@pytest.mark.parametrize(("content", "says"), [(WEB, "a page or an error of a web server"), (LFS, "git lfs pull")])
+def test_what_came_in_place_of_a_file(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    """A page of the server's, or what Git has in place of a large file that was not asked for."""
+    assert says in refused(put(tmp_path, **{name: content}) / name)
+
+
+def test_sub_folders_are_said_not_to_be_read(tmp_path: Path) -> None:
+    """With what names their lists; a program's own folders are not worth a word."""
+    put_all(tmp_path, {"a/1.csv": written("csv"), "a/.git/l.csv": "x", "a/_tmp/l.part": "x"})
+    assert (right("csv"), [], []) == read(tmp_path / "a")
+    put_all(tmp_path, {"a/sub/2.csv": written("csv")})
+    rows, _, remarks = read(tmp_path / "a")
+    below = remarks[0].rpartition(" as ")[2].partition(" does")[0]
+    assert right("csv") == rows == read(Path(below))[0]
+    (tmp_path / "a/1.csv").unlink()
+    assert "/a/*/*.txt does those one floor below" in refused(tmp_path / "a")
+
+
 @pytest.mark.parametrize("extension", TEXTS)
 def test_links_that_are_no_utf8_are_said(tmp_path: Path, extension: str) -> None:
     """As captions are."""

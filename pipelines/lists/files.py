@@ -15,6 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from dalle.pictures.file_names import files_in, is_of_a_mac, passed_over
 from pipelines.lists.containers import ends_as_list, is_archive, lists_in, open_file
 from schemas.addresses import about
+from schemas.folder import is_work
 from schemas.stores import address_in, store_of
 
 TEXTS = (".txt", ".jsonl")
@@ -59,11 +60,15 @@ def _files_of(part: str, extensions: Sequence[str], remarks: list[str]) -> list[
     if fs.isdir(path):
         names = sorted(fs.ls(path, detail=False))
         inside = [name for name in names if ends_as_list(name, extensions) and not is_of_a_mac(name)]
+        folders = [name for name in sorted({*names} - {*inside}) if fs.isdir(name)]
         if not inside:
             wanted = ", ".join(f".{e}" for e in extensions)
-            raise ValueError(f"{part}: no file in this folder ends with {wanted}; name the list's files")
-        if others := [name for name in sorted({*names} - {*inside}) if not fs.isdir(name)]:
+            below = _below(part, folders, extensions[0])
+            raise ValueError(f"{part}: no file in this folder ends with {wanted}; name the list's files{below}")
+        if others := sorted({*names} - {*inside, *folders}):
             remarks.append(f"{part}: {passed_over(others, 'list')}")
+        if below := _below(part, folders, inside[0].rsplit(".", 1)[-1]):
+            remarks.append(f"{part}: is read without its sub-folders; name their lists, too{below}")
         return [address_in(fs, name) for name in inside]
     if any(c in part for c in "*?[") and not fs.exists(path):
         matched = sorted(fs.glob(path))
@@ -75,6 +80,13 @@ def _files_of(part: str, extensions: Sequence[str], remarks: list[str]) -> list[
     if not fs.exists(path):
         raise FileNotFoundError(2, "No such file or directory", part)
     return [address_in(fs, path)]
+
+
+def _below(part: str, folders: Sequence[str], extension: str) -> str:
+    """How lists in sub-folders are named, if there may be some; what begins with . or _ is a program's own."""
+    if any(not is_work(folder.rstrip("/").rsplit("/", 1)[-1]) for folder in folders):
+        return f", as {part.rstrip('/')}/*/*.{extension} does those one floor below"
+    return ""
 
 
 def files_below(url: str) -> list[str]:

@@ -102,6 +102,8 @@ def _document(data: bytes, *, quoted: bool) -> str:
         return "the bytes are SVG, a drawing program rather than a picture"
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")):
         return "the bytes are a web page"
+    if text.startswith(b"version https://git-lfs.github.com/spec/"):
+        return "the bytes are a pointer of Git LFS; git lfs pull brings the picture"
     if text.startswith((b"{", b"[{")):
         return "the bytes are JSON"
     if data[:4] == b"RIFF" and data[8:12] in _IN_RIFF:
