@@ -769,6 +769,8 @@ def test_sub_folders_are_said_not_to_be_read(tmp_path: Path) -> None:
     rows, _, remarks = read(tmp_path / "a")
     below = remarks[0].rpartition(" as ")[2].partition(" does")[0]
     assert right("csv") == rows == read(Path(below))[0]
+    put_all(tmp_path, {"a/sub/._2.csv": b"a Mac's", ".h/3.csv": written("csv")})
+    assert right("csv") == read(Path(below))[0] == read(tmp_path / ".h/*.csv")[0] == read(tmp_path / ".?/*")[0]
     (tmp_path / "a/1.csv").unlink()
     assert "/a/*/*.txt does those one floor below" in refused(tmp_path / "a")
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from braceexpand import braceexpand
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from dalle.pictures.file_names import files_in, is_of_a_mac, passed_over
@@ -18,6 +19,7 @@ from schemas.addresses import about
 from schemas.folder import is_work
 from schemas.stores import address_in, store_of
 
+_WILD = "*?["
 TEXTS = (".txt", ".jsonl")
 """Ends of the names of files in a folder of pictures that hold captions, or the pictures' names."""
 
@@ -70,8 +72,8 @@ def _files_of(part: str, extensions: Sequence[str], remarks: list[str]) -> list[
         if below := _below(part, folders, inside[0].rsplit(".", 1)[-1]):
             remarks.append(f"{part}: is read without its sub-folders; name their lists, too{below}")
         return [address_in(fs, name) for name in inside]
-    if any(c in part for c in "*?[") and not fs.exists(path):
-        matched = sorted(fs.glob(path))
+    if any(c in part for c in _WILD) and not fs.exists(path):
+        matched = _matched(fs, path)
         if not matched:
             raise ValueError(
                 f"{part}: no file has such a name; look whether the path is right, seen from where the command runs"
@@ -80,6 +82,15 @@ def _files_of(part: str, extensions: Sequence[str], remarks: list[str]) -> list[
     if not fs.exists(path):
         raise FileNotFoundError(2, "No such file or directory", part)
     return [address_in(fs, path)]
+
+
+def _matched(fs: AbstractFileSystem, pattern: str) -> list[str]:
+    """What a glob stands for, in order; as in a shell, hidden names only where the pattern has the dot."""
+    parts = pattern.split("/")
+    fixed = next(number for number, part in enumerate(parts) if any(c in part for c in _WILD))
+    asked = any(part.startswith(".") for part in parts[fixed:])
+    found = sorted(str(path) for path in fs.glob(pattern))
+    return [path for path in found if asked or not any(part.startswith(".") for part in path.split("/")[fixed:])]
 
 
 def _below(part: str, folders: Sequence[str], extension: str) -> str:
