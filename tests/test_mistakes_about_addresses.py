@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import fsspec
 import pytest
+from s3fs import S3FileSystem
 
 from dalle import train_dvae
 from pipelines import audit, dedup, encode, ingest, vocab
@@ -35,15 +37,23 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("words", WORDS)
-def test_a_store_that_cannot_be_asked(
-    words: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has no package here, nobody listens, nobody knows its name, or it wants credentials that are not there."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+@pytest.fixture
+def no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody is logged in at a store, nor was, in this process: fsspec keeps its file systems."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL", "FSSPEC_S3"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(fsspec.config, "conf", {})
+    S3FileSystem.clear_instance_cache()
+    yield
+    S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.usefixtures("no_credentials")
+@pytest.mark.parametrize("words", WORDS)
+def test_a_store_that_cannot_be_asked(words: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """It has no package here, nobody listens, nobody knows its name, or it wants credentials that are not there."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -13,6 +13,7 @@ from tests.examples import write_pictures
 
 TINY = [
     "tiny", "--resolution", "16", "--batch_size", "4", "--micro_batch_size", "4", "--workers", "0", "--device", "cpu",
+    "--vocab_size", "32",
     "--save_every", "3", "--eval_every", "0", "--log_every", "1",
 ]  # fmt: skip
 

@@ -54,7 +54,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "vocab": ("--input_folder", "{}/clean", "--output_folder", "{}/vocab"),
     "audit": ("{}/clean",),
     "audit examples": ("{}/examples",),
-    "train_dvae": ("tiny", "--input_folder", "{}/clean", "--output_folder", "{}/dvae", "--steps", "1", "--batch_size", "2"),
+    "train_dvae": ("tiny", "--input_folder", "{}/clean", "--output_folder", "{}/dvae", "--steps", "1", "--batch_size", "2", "--vocab_size", "32"),
     "train_prior": ("tiny", "--input_folder", "{}/examples", "--output_folder", "{}/prior", "--steps", "2", "--log_every", "1", "--batch_size", "2"),
 }  # fmt: skip
 MAINS: dict[str, Callable[[list[str]], int]] = {
