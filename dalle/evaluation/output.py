@@ -37,9 +37,8 @@ def begin(folder: Folder, options: EvaluateOptions) -> None:
     recipe = {"job": JOB, "inputs": [], "options": asked}
     check_whose(folder, JOB)
     before = _before(folder)
-    names = [
-        name for name, value in asked.items() if before is not None and _differ(before["options"].get(name), value)
-    ]
+    had = asked if before is None else before["options"]
+    names = [name for name, value in asked.items() if _differ(had.get(name), value)]
     if names and options.incremental_mode != "overwrite":
         raise ValueError(
             f"{folder}: holds an evaluation with another {', '.join(names)}; give another --output_folder, or "

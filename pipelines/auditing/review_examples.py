@@ -12,7 +12,7 @@ from dalle.dvae.image_encoders import load_encoder
 from dalle.text import tokenizer
 from dalle.training.one_thread import one_thread
 from pipelines.auditing.encode_again import compare, contact_sheet, draw_sample
-from pipelines.auditing.review_options import ReviewOptions, sheet_of
+from pipelines.auditing.review_options import ReviewOptions, place_of, sheet_of
 from pipelines.stages.encode_images import crops_of, encode_views
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, made_from, read_manifest
@@ -43,8 +43,8 @@ def review(folder: Folder, manifest: Mapping[str, Any], options: ReviewOptions) 
             grids.append(drawn.codes[0])
         if originals and hasattr(encoder, "decode"):
             sheet = sheet_of(folder, options)
-            parent, _, name = sheet.rpartition("/")
-            Folder(parent or ".").write(name, contact_sheet(originals, grids, encoder))
+            above, name = place_of(sheet)
+            above.write(name, contact_sheet(originals, grids, encoder))
             print(f"{sheet}: {len(originals)} pictures, each with its decoded codes on the right")
 
 

@@ -42,13 +42,18 @@ def check_sheet(folder: Folder, options: ReviewOptions) -> None:
         ValueError: if it cannot, or would be written over a folder.
     """
     sheet = sheet_of(folder, options)
-    above, _, name = sheet.rpartition("/")
-    folder = Folder(above or ("/" if sheet.startswith("/") else "."))
-    check_can_be_made(folder, "give another --contact_sheet")
-    if folder.is_local and os.path.isdir(folder.path(name)):
+    above, name = place_of(sheet)
+    check_can_be_made(above, "give another --contact_sheet")
+    if above.is_local and os.path.isdir(above.path(name)):
         raise ValueError(f"--contact_sheet {sheet}: is a folder; give a name for a picture in it")
     if not name.endswith(".png"):
         raise ValueError(f"--contact_sheet {sheet}: is to be a PNG; give a name that ends in .png")
+
+
+def place_of(sheet: str) -> tuple[Folder, str]:
+    """The folder in which a contact sheet goes, and its name there."""
+    above, slash, name = sheet.rpartition("/")
+    return Folder(above or slash or "."), name
 
 
 def sheet_of(folder: Folder, options: ReviewOptions) -> str:

@@ -16,6 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from dalle.pictures.formats.names import is_lfs_pointer, is_web_page
+
 HEAD = 4096
 """Bytes that tell what a file is."""
 
@@ -33,8 +35,6 @@ _KNOWN: dict[str, tuple[bytes, ...]] = {
     "lz4": (b"\x04\x22\x4d\x18",),
 }
 """What compressed files begin with; the second of xz is .lzma."""
-_LFS = b"version https://git-lfs.github.com/spec/"
-_WEB_PAGE = "is a page or an error of a web server, sent in place of the file; look at its address and get it anew"
 _NO_LIST = (
     (0, b"PK\x03\x04", "is a zip archive; name it .zip"),
     (0, b"PK\x05\x06", "is an empty zip archive"),
@@ -54,8 +54,6 @@ _NO_LIST = (
     (0, b"\x89HDF\r\n", "is an HDF5 file; save it as Parquet"),
     (0, b"\xd0\xcf\x11\xe0", "is an old Office file; save its table as CSV"),
     (0, b"%PDF-", "is a PDF document; save its table as CSV"),
-    (0, _LFS, "is a pointer of Git LFS and not the file itself; have that with git lfs pull"),
-    *((0, start, _WEB_PAGE) for start in (b"<!doctype html", b"<!DOCTYPE", b"<html", b"<HTML", b"<?xml")),
 )
 """Where something stands that is no list's text, and what to do."""
 _BY_NAME = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "lzma": "xz", "zst": "zstd", "lz4": "lz4"}
@@ -71,6 +69,10 @@ def no_list(head: bytes) -> str:
     """What a file that begins so is and what to do, if it is known to be no text; else nothing."""
     if name := compression_of(head):
         return f"is compressed by {name}; unpack it"
+    if is_web_page(head):
+        return "is a page or an error of a web server, sent in place of the file; look at its address and get it anew"
+    if is_lfs_pointer(head):
+        return "is a pointer of Git LFS and not the file itself; have that with git lfs pull"
     return next((what for at, start, what in _NO_LIST if head.startswith(start, at)), "")
 
 

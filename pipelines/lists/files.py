@@ -89,7 +89,7 @@ def _matched(fs: AbstractFileSystem, pattern: str) -> list[str]:
     parts = pattern.split("/")
     fixed = next(number for number, part in enumerate(parts) if any(c in part for c in _WILD))
     asked = any(part.startswith(".") for part in parts[fixed:])
-    found = sorted(str(path) for path in fs.glob(pattern))
+    found = sorted(fs.glob(pattern))
     return [path for path in found if asked or not any(part.startswith(".") for part in path.split("/")[fixed:])]
 
 
@@ -117,7 +117,7 @@ def _sizes_below(url: str) -> dict[str, int | None]:
     fs, root = store_of(url)
     if not fs.isdir(root):
         raise ValueError(f"{url}: is not a folder")
-    root = str(root).rstrip("/") or "/"
+    root = root.rstrip("/") or "/"
     if isinstance(fs, LocalFileSystem):
         sizes = {path: os.path.getsize(path) if os.path.isfile(path) else None for path in files_in(root)}
     else:
@@ -149,7 +149,7 @@ def folder_input(url: str, *, with_pictures: bool = True) -> dict[str, Any]:
     known: dict[str, Any] = sizes if with_pictures else dict.fromkeys(sizes)
     known |= zip(texts, _sums([address_in(fs, f"{root}/{name}") for name in texts]), strict=True)
     listing = "".join(f"{name}\t{'' if what is None else what}\n" for name, what in sorted(known.items()))
-    name = str(root).rstrip("/").rsplit("/", 1)[-1]
+    name = root.rstrip("/").rsplit("/", 1)[-1]
     return {"name": name, "sha256": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()}
 
 

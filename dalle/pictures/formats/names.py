@@ -96,15 +96,28 @@ def what_it_is(data: bytes, *, quoted: bool = True) -> UndecodableImage:
     return UndecodableImage("not-an-image", told)
 
 
+def is_web_page(data: bytes) -> bool:
+    """Whether a file begins as HTML or XML does, such as a server's page or error in place of what was asked for."""
+    return _first_text(data).startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body"))
+
+
+def is_lfs_pointer(data: bytes) -> bool:
+    """Whether a file is what Git has in place of a large one that nobody fetched."""
+    return _first_text(data).startswith(b"version https://git-lfs.github.com/spec/")
+
+
+def _first_text(data: bytes) -> bytes:
+    return data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+
+
 def _document(data: bytes, *, quoted: bool) -> str:
-    text = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in data[:4096].lower():
         return "the bytes are SVG, a drawing program rather than a picture"
-    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")):
+    if is_web_page(data):
         return "the bytes are a web page"
-    if text.startswith(b"version https://git-lfs.github.com/spec/"):
+    if is_lfs_pointer(data):
         return "the bytes are a pointer of Git LFS; git lfs pull brings the picture"
-    if text.startswith((b"{", b"[{")):
+    if _first_text(data).startswith((b"{", b"[{")):
         return "the bytes are JSON"
     if data[:4] == b"RIFF" and data[8:12] in _IN_RIFF:
         return f"the bytes are {_IN_RIFF[data[8:12]]}"
