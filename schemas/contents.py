@@ -36,8 +36,10 @@ JOBS: Mapping[str, Left] = {
     "train_prior": Left("dalle.train_prior", "model", "a prior"),
     "train_contrastive": Left("dalle.train_contrastive", "model", "a contrastive model"),
     "train_detector": Left("dalle.train_detector", "model", "a detector"),
+    "train_judge": Left("dalle.train_judge", "model", "a judge"),
     "generate": Left("dalle.generate", "samples", "drawn pictures"),
     "evaluate": Left("dalle.evaluate", "", "an evaluation"),
+    "judge": Left("dalle.judge", "", "verdicts"),
     "study": Left("dalle.study", "", "a study"),
 }
 """By the name that a manifest has for the job."""
@@ -48,7 +50,7 @@ _LISTS = frozenset(("csv", "tsv", "json", "jsonl", "parquet"))
 """Parts of the names of lists; a .txt beside a picture is its caption."""
 _BESIDE_PICTURES = ("captions.jsonl", "metadata.jsonl", "metadata.csv", "metadata.parquet")
 """Files of a folder of pictures that tell their captions."""
-SAYS_WHOSE = ("manifest.json", RECIPE, f"_next/{RECIPE}", "evaluation.json")
+SAYS_WHOSE = ("manifest.json", RECIPE, f"_next/{RECIPE}", "evaluation.json", "judged.json")
 """Files that name the job which left a folder or is at work in it."""
 OF_THE_DISK = ("lost+found", "desktop.ini", "Thumbs.db", "@eaDir", "System Volume Information")
 """What systems leave in a folder by themselves, beside hidden files."""

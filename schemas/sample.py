@@ -8,6 +8,8 @@ from schemas.manifest import MANIFEST, fingerprint, made_from, read_manifest
 SAMPLE = "data/sample"
 PAIRS, CLEAN, VOCABULARY, EXAMPLES = (f"{SAMPLE}/{name}" for name in ("pairs", "clean", "vocab", "examples"))
 DVAE, PRIOR, CONTRASTIVE = (f"{SAMPLE}/{name}" for name in ("dvae", "prior", "contrastive"))
+ZERO_SHOT = "data/zero_shot"
+DIALECT_WEB, DIALECT_PAIRS = (f"{ZERO_SHOT}/{name}" for name in ("web", "pairs"))
 
 _MADE_BY = {PAIRS: "ingest", CLEAN: "dedup", VOCABULARY: "vocab", EXAMPLES: "encode"}
 

@@ -20,7 +20,9 @@ from dalle.dvae.options import TrainDVAEOptions
 from dalle.evaluation.options import EvaluateOptions
 from dalle.evaluation.study.asking import AskOptions
 from dalle.evaluation.study.counting import CountOptions
+from dalle.judge import JudgeOptions
 from dalle.prior.options import TrainPriorOptions
+from dalle.scene_judge.options import TrainJudgeOptions
 from pipelines.audit import AuditOptions
 from pipelines.copies.options import DedupOptions
 from pipelines.running.flags import beams_flags
@@ -44,7 +46,7 @@ def names_of(options: type[Any]) -> frozenset[str]:
     return frozenset(flag.removeprefix("--") for flag in flags_of(options))
 
 
-TRAININGS = [TrainDVAEOptions, TrainPriorOptions, TrainContrastiveOptions, TrainDetectorOptions]
+TRAININGS = [TrainDVAEOptions, TrainPriorOptions, TrainContrastiveOptions, TrainDetectorOptions, TrainJudgeOptions]
 DRAWS = [GenerateOptions, EvaluateOptions]
 JOBS = [IngestOptions, DedupOptions, VocabOptions, EncodeOptions, AuditOptions]
 ROOMS: dict[str, list[type[Any]]] = {
@@ -57,12 +59,14 @@ ROOMS: dict[str, list[type[Any]]] = {
     "dalle/evaluate": [EvaluateOptions, GenerateOptions], "dalle/study": [AskOptions, CountOptions],
     "dalle/training": TRAININGS, "dalle/train_dvae": [TrainDVAEOptions], "dalle/train_prior": [TrainPriorOptions],
     "dalle/train_contrastive": [TrainContrastiveOptions], "dalle/train_detector": [TrainDetectorOptions],
+    "dalle/train_judge": [TrainJudgeOptions], "dalle/judge": [JudgeOptions, TrainJudgeOptions],
+    "dalle/scene_judge": [TrainJudgeOptions, JudgeOptions, GenerateOptions],
     "dalle/prior": [TrainPriorOptions, *DRAWS], "dalle/contrastive": [TrainContrastiveOptions, *DRAWS],
     "dalle/detectors": [TrainDetectorOptions, DedupOptions, EvaluateOptions],
     "dalle/dvae": [TrainDVAEOptions, EncodeOptions, AuditOptions, *DRAWS],
 }  # fmt: skip
 """Whose command line the messages of a room are about; those of the others are about anybody's."""
-ANYBODY = [*JOBS, *TRAININGS, *DRAWS, AskOptions, CountOptions]
+ANYBODY = [*JOBS, *TRAININGS, *DRAWS, AskOptions, CountOptions, JudgeOptions]
 
 
 def said(path: Path) -> Iterator[tuple[int, str]]:

@@ -23,7 +23,8 @@ HOUSE = {
         local
     """,
     "dalle": """
-        train_dvae train_prior train_detector train_contrastive generate evaluate study
+        train_dvae train_prior train_detector train_contrastive train_judge generate evaluate judge study
+        scene_judge
         drawing evaluation
         dvae prior detectors contrastive
         training reading

@@ -19,7 +19,7 @@ _PAINTS: dict[str, Rgb] = {
 }
 """RGB of the parts of a thing that do not take its colour."""
 
-_FRACTION_BITS = 4
+FRACTION_BITS = 4
 """Polygon corners go to OpenCV in sixteenths of a pixel."""
 
 
@@ -61,9 +61,12 @@ def _lit(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return canvas
 
 
-def _paints(rng: np.random.Generator, colour: str) -> dict[str, Rgb]:
-    """The paints of a thing of this colour by role; `line` is for its outline, `second` for its pattern."""
-    body = _varied(rng, PALETTE[colour], 0.1)
+def paints_of(rng: np.random.Generator | None, colour: str) -> dict[str, Rgb]:
+    """The paints of a thing of this colour by role; `line` is for its outline, `second` for its pattern.
+
+    Without random numbers the colour is that of the palette.
+    """
+    body = _varied(rng, PALETTE[colour], 0.1) if rng else PALETTE[colour]
     dark = colour == "black"  # of which nothing darker can be seen
     paints = _PAINTS | {
         "body": body,
@@ -73,7 +76,7 @@ def _paints(rng: np.random.Generator, colour: str) -> dict[str, Rgb]:
     }
     if colour == "yellow":
         paints["core"] = (150, 88, 40)
-    second = toned(body, 1.8) if dark or rng.random() < 0.6 else paints["line"]
+    second = toned(body, 1.8) if dark or rng is None or rng.random() < 0.6 else paints["line"]
     return paints | {"second": (190, 190, 196) if colour == "white" else second}
 
 
@@ -87,28 +90,28 @@ def _draw_thing(canvas: np.ndarray, thing: Thing, light: tuple[float, float], rn
     patch = canvas[top : max(0, int(y + reach)), left : max(0, int(x + reach))]
     if not patch.size:
         return
-    layers = _on_patch(SHAPES[thing.shape].layers(rng), radius, thing.tilt, (x - left, y - top), rng.random() < 0.5)
-    paints = _paints(rng, thing.colour)
+    layers = on_patch(SHAPES[thing.shape].layers(rng), radius, thing.tilt, (x - left, y - top), rng.random() < 0.5)
+    paints = paints_of(rng, thing.colour)
     line = max(1, round(radius * rng.uniform(0.02, 0.06)))
     outline = np.zeros(patch.shape[:2], dtype=np.uint8)
     body = np.zeros_like(outline)
     for role, polygons in layers:
-        cv2.polylines(outline, polygons, True, 255, line, cv2.LINE_AA, _FRACTION_BITS)
+        cv2.polylines(outline, polygons, True, 255, line, cv2.LINE_AA, FRACTION_BITS)
         for polygon in polygons:  # one by one: in one call OpenCV leaves holes where they overlap
-            cv2.fillPoly(outline, [polygon], 255, cv2.LINE_AA, _FRACTION_BITS)
-            cv2.fillPoly(body, [polygon], 255 if role == "body" else 0, cv2.LINE_AA, _FRACTION_BITS)
+            cv2.fillPoly(outline, [polygon], 255, cv2.LINE_AA, FRACTION_BITS)
+            cv2.fillPoly(body, [polygon], 255 if role == "body" else 0, cv2.LINE_AA, FRACTION_BITS)
     _shade(patch, _shadow(outline, light, radius))
     for role, polygons in layers:
-        cv2.polylines(patch, polygons, True, paints["line"], line, cv2.LINE_AA, _FRACTION_BITS)
+        cv2.polylines(patch, polygons, True, paints["line"], line, cv2.LINE_AA, FRACTION_BITS)
         for polygon in polygons:
-            cv2.fillPoly(patch, [polygon], paints[role], cv2.LINE_AA, _FRACTION_BITS)
+            cv2.fillPoly(patch, [polygon], paints[role], cv2.LINE_AA, FRACTION_BITS)
     if thing.pattern != "plain":
         pattern = _pattern(thing.pattern, body.shape, radius, rng)
         _blend(patch, paints["second"], cv2.multiply(body, pattern, scale=1 / 255))
     _shade(patch, _relief(outline, light, radius, rng))
 
 
-def _on_patch(
+def on_patch(
     layers: list[Layer], radius: float, tilt: float, centre: tuple[float, float], flipped: bool
 ) -> list[tuple[str, list[np.ndarray]]]:
     """Layers in fixed-point pixels of the patch: fitted into the circle, flipped, turned, scaled, moved."""
@@ -117,7 +120,7 @@ def _on_patch(
     radius /= np.hypot(*(points - middle).T).max()
     c, s = math.cos(math.radians(tilt)) * radius, math.sin(math.radians(tilt)) * radius
     turn = np.array([[c, s], [-s, c]]) * ((-1.0,), (1.0,)) if flipped else np.array([[c, s], [-s, c]])
-    scale = 1 << _FRACTION_BITS
+    scale = 1 << FRACTION_BITS
     return [
         (role, [np.rint(((polygon - middle) @ turn + centre) * scale).astype(np.int32) for polygon in polygons])
         for role, polygons in layers

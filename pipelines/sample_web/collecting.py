@@ -11,7 +11,7 @@ from pipelines import sample_web
 from pipelines.lists import ListOptions
 from pipelines.work.ingest_options import IngestOptions
 from schemas.folder import Folder
-from schemas.sample import PAIRS, SAMPLE
+from schemas.sample import DIALECT_PAIRS, DIALECT_WEB, PAIRS, SAMPLE
 
 _ROWS_PER_SHARD = 100
 
@@ -25,6 +25,10 @@ def served_list(options: IngestOptions) -> Iterator[IngestOptions]:
     """
     if options.source != ListOptions():
         raise ValueError("--url_list is missing; say which list the other flags are about")
+    if options.sample.sample_web == "dialect":
+        with _served_dialect(options) as served:
+            yield served
+        return
     output_folder = options.output_folder or PAIRS
     todo, into = ("probing", "") if options.plan else ("collecting", f", into {output_folder}")
     print(f"no --url_list given: {todo} the sample web, drawn and served by this command{into}")
@@ -38,6 +42,22 @@ def served_list(options: IngestOptions) -> Iterator[IngestOptions]:
         )
     if not options.plan:
         sample_web.print_tally(web, Folder(output_folder))
+
+
+@contextlib.contextmanager
+def _served_dialect(options: IngestOptions) -> Iterator[IngestOptions]:
+    """The same of the larger web, which has no troubles to tally."""
+    folder = options.sample.sample_folder or DIALECT_WEB
+    output_folder = options.output_folder or DIALECT_PAIRS
+    rows = options.sample.sample_rows
+    print(f"no --url_list given: {rows:,} scenes of the dialect are drawn, into {folder}, and served by this command")
+    with sample_web.serve(web := sample_web.build_dialect(folder, rows)) as hosts:
+        yield replace(
+            options,
+            source=ListOptions(url_list=(str(web.links),)),
+            output_folder=output_folder,
+            fetching=replace(options.fetching, connect_to=(*options.fetching.connect_to, *hosts)),
+        )
 
 
 @contextlib.contextmanager

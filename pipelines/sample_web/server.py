@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from pipelines.sample_web.making import CLOSED_HOST, HOSTS, OPT_OUT_HOST, SampleWeb
+from pipelines.sample_web.making import CLOSED_HOST, HOSTS, OPT_OUT_HOST
 
 _STATUS = {"missing": 404, "gone": 410, "forbidden": 403, "error": 500, "busy": 429}
 _PAGE = b"<!DOCTYPE html><html><body><h1>Not the picture you are looking for</h1></body></html>"
@@ -21,8 +21,16 @@ _CLOSED_PORT = 1
 _PATIENCE = 120.0
 
 
+class Web(Protocol):
+    """What can be served."""
+
+    @property
+    def files(self) -> Path:
+        """A folder of pictures."""
+
+
 @contextlib.contextmanager
-def serve(web: SampleWeb) -> Iterator[tuple[str, ...]]:
+def serve(web: Web) -> Iterator[tuple[str, ...]]:
     """Serve while the block runs; gives what `--connect_to` needs so that the sample's hosts are found."""
     server = _Server(("127.0.0.1", 0), partial(_Handler, files=web.files))
     thread = threading.Thread(target=server.serve_forever, name="sample-web", daemon=True)

@@ -10,6 +10,7 @@ from pipelines.running.output import IncrementalMode
 from pipelines.stages.decode import PictureOptions
 from pipelines.stages.filter import FilterOptions
 from pipelines.stages.verify_hash import HashOptions
+from pipelines.work.sample_web_options import SampleWebOptions
 from schemas.options import no_change_of_bytes
 from schemas.pair_shards import OutputFormat
 from schemas.ranges import MOST_PROCESSES, Between, check_ranges
@@ -27,6 +28,7 @@ class IngestOptions:
     """All options of the job."""
 
     source: ListOptions = field(default_factory=ListOptions)
+    sample: SampleWebOptions = field(default_factory=SampleWebOptions)
     output_folder: str | None = no_change_of_bytes(default=None)
     """Where the dataset goes: a path or an fsspec URL."""
     output_format: OutputFormat = "webdataset"

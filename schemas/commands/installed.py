@@ -20,8 +20,10 @@ MODULES = {
     "dalle-train-prior": "dalle.train_prior",
     "dalle-train-contrastive": "dalle.train_contrastive",
     "dalle-train-detector": "dalle.train_detector",
+    "dalle-train-judge": "dalle.train_judge",
     "dalle-generate": "dalle.generate",
     "dalle-evaluate": "dalle.evaluate",
+    "dalle-judge": "dalle.judge",
     "dalle-study": "dalle.study",
 }
 """By the name of a command the module that it runs; pyproject.toml has the same names."""

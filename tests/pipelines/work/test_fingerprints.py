@@ -45,7 +45,8 @@ OTHERS: dict[str, list[Any]] = {
     "disallowed_header_directives": [("noai",), ()], "proxy": ["http://127.0.0.1:9"], "connect_to": [("a:1:127.0.0.1:2",)],
     "downloader": [], "verify_hash": [("n", "md5")], "compute_hash": ["md5"], "encode_quality": [50], "encode_format": ["webp"],
     "memory_limit": [1 << 32], "incremental_mode": ["overwrite"], "number_sample_per_shard": [7], "precision": ["fp32"], "device": [],
-    "vocabulary": [], "dvae": [], "vocab_size": [300], "detector": [], "floor": [0.1], "within_threshold": [0.5],
+    "vocabulary": [], "dvae": [], "vocab_size": [300], "detector": [], "floor": [0.1], "within_threshold": [0.5], "sample_folder": ["elsewhere"],
+    "sample_web": ["dialect"],
 }  # fmt: skip
 """Other values of options; of those that are not named a yes for a no, one more, or the next choice."""
 
