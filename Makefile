@@ -8,7 +8,7 @@ DETECTOR ?= builtin
 DVAE ?= data/sample/dvae
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo wheel test check torture lint flink-test flink-test-small clean
+.PHONY: demo wheel docs test check torture lint flink-test flink-test-small clean
 
 demo: $(VENV)/installed
 	@echo "1 of 8: collect image-caption pairs from a small web that is drawn and served here"
@@ -40,6 +40,12 @@ wheel: $(VENV)/installed
 	rm -rf build/lib dist
 	$(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	@ls dist
+
+# README.md and docs/ as a site in build/site that opens from the disk; a link that leads nowhere is an error (were it --quiet,
+# mkdocs would count no warnings).
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+	@echo "look at:  build/site/index.html"
 
 # All there is, in under 15 minutes on two cores, two files of tests at a time; at its end it says which ten tests took longest.
 test: $(VENV)/installed-dev lint

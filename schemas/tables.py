@@ -1,4 +1,4 @@
-"""The tables of the README, from the schemas themselves: `python -m schemas.tables` prints them."""
+"""The tables of README.md and docs/, from the schemas themselves: `python -m schemas.tables` prints them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def columns_table(schema: pa.Schema) -> str:
     for field in schema:
         unit = field.metadata.get(b"unit", b"").decode()
         meaning = field.metadata[b"description"].decode().replace("|", "\\|")
-        lines.append(f"| `{field.name}` | {field.type} | {meaning}{f' ({unit})' if unit else ''} |")
+        lines.append(f"| `{field.name}` | `{field.type}` | {meaning}{f' ({unit})' if unit else ''} |")
     return "\n".join(lines)
 
 
@@ -36,7 +36,7 @@ TABLES = {
     "examples": lambda: columns_table(EXAMPLES),
     "samples": lambda: columns_table(samples_schema(1024)),
 }
-"""By the name that the README's markers give them."""
+"""By the name that the markers of a page give them."""
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m tests.browser data/sample/clean/dedup/report.html docs/report.png
 
-makes the README's picture of the review page.
+makes the picture of the review page in docs/clean.md.
 """
 
 from __future__ import annotations

@@ -12,7 +12,13 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ALWAYS = ("tests/test_layers.py", "tests/test_doctests.py", "tests/test_readme.py", "tests/schemas")
+ALWAYS = (
+    "tests/test_layers.py",
+    "tests/test_doctests.py",
+    "tests/test_readme.py",
+    "tests/test_docs.py",
+    "tests/schemas",
+)
 
 
 def changed_files() -> list[str]:

@@ -1,4 +1,4 @@
-"""What a message advises can be typed: its flags are flags, its commands are commands, the values it names are taken."""
+"""What a message or a page advises can be typed: flags are flags, commands are commands, values are taken."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ OTHERS = {
     "help", "logdir", "long", "nproc_per_node",  # everybody's, tensorboard's, zstd's and torchrun's
     *(flag.removeprefix("--") for flag in beams_flags()),
 }  # fmt: skip
+
+OF_TOOLS = {
+    "dask_client_address", "flag", "nnodes", "nthreads", "nworkers", "part", "rows", "service_port", "worker_pool",
+}  # fmt: skip
+"""Of torchrun, Dask, Beam's pool and benchmarks, as pages start them; `--flag` stands for any."""
 
 
 @functools.cache
@@ -94,6 +99,12 @@ def test_every_flag_is_one() -> None:
             if flag not in known
         ]
     assert [] == strangers
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda page: page.name)
+def test_every_flag_of_a_page_is_one(page: Path) -> None:
+    """Of some command of ours, or of a tool that the page starts."""
+    assert set() == set(FLAG.findall(page.read_text())) - OTHERS.union(OF_TOOLS, *map(names_of, ANYBODY))
 
 
 def test_every_command_is_one() -> None:

@@ -63,7 +63,7 @@ def test_saved_column_may_not_take_a_name_of_ours() -> None:
 
 
 def test_every_column_says_what_it_is() -> None:
-    """The README's table and every reader of a shard learn a column's meaning from its schema."""
+    """The table of docs/ledger.md and every reader of a shard learn a column's meaning from its schema."""
     assert all(field.metadata[b"description"] for field in LEDGER)
 
 

@@ -42,7 +42,7 @@ def run(script: str, *, through_stdin: bool = False, **env: str) -> subprocess.C
 
 @pytest.mark.parametrize("through_stdin", [False, True])
 def test_a_plain_script(tmp_path: Path, through_stdin: bool) -> None:
-    """The README's loop, saved or piped, reads; nothing is done twice."""
+    """The loop of docs/encode.md, saved or piped, reads; nothing is done twice."""
     folder = write_dataset(tmp_path / "examples", [5, 7])
     script = SCRIPT.format(condition=PLAIN, kind="ExampleShards", folder=folder)
     done = run(script, through_stdin=through_stdin, HERE=str(tmp_path))
