@@ -12,7 +12,7 @@ import numpy as np
 from dalle.scenes.layout import BACKGROUNDS, SHAPES, Scene, Thing, stream
 from dalle.scenes.painting import FRACTION_BITS, on_patch, paints_of
 
-_TEXTURE = 0.22
+_TEXTURE = 0.12
 """How much of a background's texture is left."""
 _LINE = 0.045
 """Width of outlines, as a share of a thing's radius."""

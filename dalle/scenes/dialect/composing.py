@@ -12,16 +12,17 @@ from dalle.scenes.layout import Scene, Thing, stream
 
 _STREAM = 7
 """Of random numbers that only scenes of the dialect take."""
-_NEAR, _FAR = 0.275, 0.725
-_JITTER = 0.03
-"""How far things are moved from their places, as a share of the picture's side."""
-_PLACES: dict[Relation, tuple[tuple[float, float], ...]] = {
-    "left": ((_NEAR, 0.5), (_FAR, _NEAR), (_FAR, _FAR)),
-    "right": ((_FAR, 0.5), (_NEAR, _NEAR), (_NEAR, _FAR)),
-    "above": ((0.5, _NEAR), (_NEAR, _FAR), (_FAR, _FAR)),
-    "below": ((0.5, _FAR), (_NEAR, _NEAR), (_FAR, _NEAR)),
+GRID = 12
+"""Places on a side: a thing has its middle in the middle of one, as a figure on squared paper."""
+_NEAR, _MIDDLE, _FAR = 2, 5, 8
+"""Places near the left or upper side, in the middle, and near the right or lower side; or the next one."""
+_PLACES: dict[Relation, tuple[tuple[int, int], ...]] = {
+    "left": ((_NEAR, _MIDDLE), (_FAR, _NEAR), (_FAR, _FAR)),
+    "right": ((_FAR, _MIDDLE), (_NEAR, _NEAR), (_NEAR, _FAR)),
+    "above": ((_MIDDLE, _NEAR), (_NEAR, _FAR), (_FAR, _FAR)),
+    "below": ((_MIDDLE, _FAR), (_NEAR, _NEAR), (_FAR, _NEAR)),
 }
-"""(x, y) of the first of three things and of the two others."""
+"""(column, row) of the first of three things and of the two others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,28 +103,27 @@ def placed(
     things = []
     for (kind, colour), (x, y) in zip(looks, _places(relation, len(looks)), strict=True):
         size = _pick(rng, tuple(RADII))
-        dx, dy = rng.uniform(-_JITTER, _JITTER, 2).tolist()
+        column, row = (place + int(rng.integers(2)) for place in (x, y))
         things.append(
             Thing(
                 shape=kind,
                 colour=colour,
                 size=size,
-                centre=(x + dx, y + dy),
-                radius=float(rng.uniform(*RADII[size])),
-                tilt=float(rng.uniform(-5, 5)),
+                centre=((column + 0.5) / GRID, (row + 0.5) / GRID),
+                radius=RADII[size],
             )
         )
     scene = Scene(width=side, height=side, background=background, background_colour="", things=tuple(things), seed=seed)
     return DialectScene(scene=scene, relation=relation)
 
 
-def _places(relation: Relation | None, count: int) -> tuple[tuple[float, float], ...]:
+def _places(relation: Relation | None, count: int) -> tuple[tuple[int, int], ...]:
     if relation is None:
-        return ((0.5, 0.5),)
+        return ((_MIDDLE, _MIDDLE),)
     first, *others = _PLACES[relation]
     if count == 2:  # side by side, or one straight above the other
         x, y = others[0]
-        return (first, (x, 0.5) if relation in ("left", "right") else (0.5, y))
+        return (first, (x, _MIDDLE) if relation in ("left", "right") else (_MIDDLE, y))
     return (first, *others)
 
 

@@ -33,8 +33,8 @@ COLOURS: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple"
 """Keys of `dalle.scenes.layout.PALETTE`; each is its own word."""
 SIZES: dict[str, tuple[str, ...]] = {"small": ("small", "little", "tiny"), "large": ("large", "big")}
 """Sizes and their words."""
-RADII: dict[str, tuple[float, float]] = {"small": (0.115, 0.135), "large": (0.185, 0.205)}
-"""Least and largest radius of a thing's bounding circle, as a share of the picture's side, by size."""
+RADII: dict[str, float] = {"small": 0.12, "large": 0.2}
+"""Radius of a thing's bounding circle, as a share of the picture's side, by size: three and five places of the grid."""
 RELATIONS: dict[Relation, tuple[str, ...]] = {
     "left": ("to the left of", "left of", "on the left of"),
     "right": ("to the right of", "right of", "on the right of"),
