@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST, fingerprint, made_from, read_manifest
+from schemas.planning import NotThereYet, reads
 
 SAMPLE = "data/sample"
 PAIRS, CLEAN, VOCABULARY, EXAMPLES = (f"{SAMPLE}/{name}" for name in ("pairs", "clean", "vocab", "examples"))
@@ -23,9 +24,10 @@ def sample_folder(folder: str) -> str:
     Raises:
         ValueError: if no job has left it here yet.
     """
+    reads(folder)
     if not is_there(folder):
         first = f"python -m pipelines.{_MADE_BY[folder]}"
-        raise ValueError(f"{folder}: no folder given, and the sample's is not there; run {first} first")
+        raise NotThereYet(f"{folder}: no folder given, and the sample's is not there; run {first} first", folder)
     return folder
 
 

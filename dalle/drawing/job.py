@@ -88,7 +88,7 @@ class Drawing:
                 folder holds something else.
         """
         self.generator.tokens(self.captions)
-        _ = self._given
+        _ = self.given
         if not is_between(self._folder):  # otherwise a run was killed as it put everything in its place
             self._is_drawn(self._folder)
 
@@ -100,7 +100,7 @@ class Drawing:
             FolderInUse: if another run is at work there.
         """
         self.check()
-        given, recipe = self._given, self._recipe
+        given, recipe = self.given, self._recipe
         with made(self._folder), only_run(self._folder) as held:
             folder = opening.settle(held)
             if self._is_drawn(folder):
@@ -114,6 +114,24 @@ class Drawing:
             self._draw(draft, given)
             self._finish(draft, recipe)
         return True
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether all of it is drawn already, and whole.
+
+        Raises:
+            ValueError: if the folder holds something else.
+        """
+        return self._is_drawn(self._folder)
+
+    @property
+    def drawn_so_far(self) -> int:
+        """Samples that a run which was stopped has drawn, and that are gone on with."""
+        own = Draft(self._folder, hides=True).own
+        if not own.exists(RECIPE) or own.read_json(RECIPE) != self._recipe:
+            return 0
+        batches = [(unit, batch) for unit in self._units() for batch in unit.batches]
+        return sum(batch.size for unit, batch in batches if any(map(own.exists, (unit.file, batch.file))))
 
     @property
     def has_begun(self) -> bool:
@@ -132,7 +150,8 @@ class Drawing:
         return is_drawn(folder, self._recipe, overwrite=self.options.incremental_mode == "overwrite")
 
     @functools.cached_property
-    def _given(self) -> Given | None:
+    def given(self) -> Given | None:
+        """Codes that stay."""
         options, models = self.options, self.generator.models
         if options.image is None:
             return None
@@ -146,8 +165,7 @@ class Drawing:
     def _draw(self, draft: Draft, given: Given | None) -> None:
         batches = [(unit, batch) for unit in self._units() for batch in unit.batches]
         done = [draft.own.exists(unit.file) for unit in self._units()]
-        drawn = sum(batch.size for unit, batch in batches if any(map(draft.own.exists, (unit.file, batch.file))))
-        self.watcher.begins(sum(batch.size for _, batch in batches), drawn)
+        self.watcher.begins(sum(batch.size for _, batch in batches), self.drawn_so_far)
         for unit, is_done in zip(self._units(), done, strict=True):
             if not is_done:
                 for batch in unit.batches:

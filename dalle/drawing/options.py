@@ -11,6 +11,7 @@ import tyro
 from dalle.prior.choosing import ChoosingOptions
 from dalle.prior.sampling import Precision
 from schemas.options import no_change_of_bytes
+from schemas.planning import SayOptions
 from schemas.ranges import MOST_EXAMPLES, Between, check_ranges
 
 IncrementalMode = Literal["incremental", "overwrite"]
@@ -55,6 +56,7 @@ class GenerateOptions:
     """Samples that are drawn at a time, 1 or more; another size rounds in another way, and so draws other pictures."""
     precision: Precision = "bfloat16"
     """Number format of the prior's products."""
+    say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""

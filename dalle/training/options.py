@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dalle.training.model_folder import IncrementalMode
 from schemas.options import no_change_of_bytes
+from schemas.planning import SayOptions
 from schemas.ranges import MOST_EXAMPLES, MOST_STEPS, Between, check_ranges
 
 _RANGES = {
@@ -44,6 +45,7 @@ class LoopOptions:
     """Steps between two evaluations of the averaged weights; 0 makes none."""
     save_every: int = no_change_of_bytes(default=1_000)
     """Steps between two checkpoints, 1 or more; the last step always leaves one."""
+    say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""

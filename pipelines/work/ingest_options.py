@@ -12,6 +12,7 @@ from pipelines.stages.filter import FilterOptions
 from pipelines.stages.verify_hash import HashOptions
 from schemas.options import no_change_of_bytes
 from schemas.pair_shards import OutputFormat
+from schemas.planning import SayOptions
 from schemas.ranges import MOST_PROCESSES, Between, check_ranges
 
 _ROWS_PER_SHARD = 10_000
@@ -41,12 +42,11 @@ class IngestOptions:
     failed for a reason that may have passed."""
     processes_count: int = no_change_of_bytes(default=0)
     """Worker processes on this machine, 1 to 4,096; 0 is one for each core."""
-    plan: bool = no_change_of_bytes(default=False)
-    """Only probe 0.5 % of the rows (at least 200, at most 5,000) and print what the whole list will give and take."""
     filtering: FilterOptions = field(default_factory=FilterOptions)
     pictures: PictureOptions = field(default_factory=PictureOptions)
     fetching: FetchOptions = field(default_factory=FetchOptions)
     hashes: HashOptions = field(default_factory=HashOptions)
+    say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -66,7 +66,7 @@ class IngestOptions:
                 f"--incremental_mode retry: the ledger does not have the column '{self.not_saved}' of --verify_hash; "
                 "collect with it in --save_additional_columns to verify what is fetched again"
             )
-        if self.plan and self.incremental_mode == "retry":
+        if self.say.plan and self.incremental_mode == "retry":
             raise ValueError("--plan: probes a list, and --incremental_mode retry reads none; leave one of them")
 
     @property

@@ -15,6 +15,7 @@ from pipelines.sample_web.collecting import served_list
 from pipelines.work.ingest_options import IngestOptions
 from schemas.folder import RECIPE, Folder
 from schemas.manifest import fingerprint, read_manifest
+from schemas.planning import SayOptions
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +99,6 @@ def test_rows_of_a_shard_of_the_sample_web(
 ) -> None:
     """A hundred unless a number is said, also where that is what other lists have by default."""
     monkeypatch.chdir(sample)
-    with served_list(IngestOptions(plan=True, number_sample_per_shard=said)) as options:
+    with served_list(IngestOptions(say=SayOptions(plan=True), number_sample_per_shard=said)) as options:
         assert expected == options.rows_per_shard
     assert 10_000 == IngestOptions().rows_per_shard
