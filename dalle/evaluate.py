@@ -102,6 +102,8 @@ def evaluate(options: EvaluateOptions) -> int:
     scales = [] if options.only_match else load_scales(options.network)
     radii = _radii(options, judge.task.reference)
     if options.say.plan:
+        judge.check(scales, radii)
+        check_best_of(judge, options.measure.best_of)
         first = None if drawing is None else plan_of_drawing(drawing)
         raise Planned(plan(folder, judge, scales, radii, first))
     with made(folder), only_run(folder) as held:

@@ -43,7 +43,7 @@ from schemas.options import options_json
 from schemas.regular_file import check_regular
 
 _DRAWN = 64
-"""Pictures that a plan tries steps on."""
+"""Drawn pictures that a plan tries steps on, beside the photographs."""
 
 
 def train_detector(options: TrainDetectorOptions) -> int:
@@ -78,8 +78,8 @@ def train_detector(options: TrainDetectorOptions) -> int:
 
 
 def _trying(options: TrainDetectorOptions, ranks: Ranks) -> Trying:
-    """Steps on the smallest pictures, a few drawn ones, for a plan: on larger ones they take longer by their area."""
-    few = replace(options, loop=tried_alone(options.loop), images=(), drawn=_DRAWN, workers=0)
+    """Steps on the smallest pictures, for a plan: on larger ones they take longer by their area."""
+    few = replace(options, loop=tried_alone(options.loop), drawn=min(options.drawn, _DRAWN), workers=0)
     run = DetectorRun(few, ranks, PairBatches(few, []))
     ends = [*accumulate(options.side_steps), options.loop.steps]
     areas = [(side / options.sides[0]) ** 2 for side in options.sides]

@@ -158,12 +158,9 @@ def planned(job: str, options: SayOptions, work: Callable[[], int]) -> int:
             except Planned as made:
                 plan = made.plan
                 missing = None
-            except (NotThereYet, FileNotFoundError) as error:
-                missing = error.path if isinstance(error, NotThereYet) else error.filename
-                if not missing:
-                    raise
-                said = str(error) if isinstance(error, NotThereYet) else f"{missing}: is not there"
-                plan = Plan(state="waits", why=said, why_no_hours=f"{missing} is not there yet")
+            except NotThereYet as error:
+                missing = error.path
+                plan = Plan(state="waits", why=str(error), why_no_hours=f"{missing} is not there yet")
                 reads(missing)
         return _print(job, plan, planning, options, out, missing)
     finally:

@@ -23,6 +23,7 @@ from dalle.evaluation.study.counting import CountOptions
 from dalle.prior.options import TrainPriorOptions
 from pipelines.audit import AuditOptions
 from pipelines.copies.options import DedupOptions
+from pipelines.flow import FlowOptions
 from pipelines.running.flags import beams_flags
 from pipelines.vocab import VocabOptions
 from pipelines.work.encode_options import EncodeOptions
@@ -49,6 +50,7 @@ DRAWS = [GenerateOptions, EvaluateOptions]
 JOBS = [IngestOptions, DedupOptions, VocabOptions, EncodeOptions, AuditOptions]
 ROOMS: dict[str, list[type[Any]]] = {
     "pipelines/ingest": [IngestOptions], "pipelines/dedup": [DedupOptions], "pipelines/vocab": [VocabOptions],
+    "pipelines/flow": [FlowOptions], "pipelines/chain": [FlowOptions],
     "pipelines/encode": [EncodeOptions], "pipelines/audit": [AuditOptions], "pipelines/copies": [DedupOptions],
     "pipelines/auditing": [AuditOptions], "pipelines/fetching": [IngestOptions], "pipelines/forecast": [IngestOptions],
     "pipelines/lists": [IngestOptions, VocabOptions, DedupOptions], "pipelines/captions": [IngestOptions, VocabOptions],
@@ -62,7 +64,7 @@ ROOMS: dict[str, list[type[Any]]] = {
     "dalle/dvae": [TrainDVAEOptions, EncodeOptions, AuditOptions, *DRAWS],
 }  # fmt: skip
 """Whose command line the messages of a room are about; those of the others are about anybody's."""
-ANYBODY = [*JOBS, *TRAININGS, *DRAWS, AskOptions, CountOptions]
+ANYBODY = [*JOBS, *TRAININGS, *DRAWS, AskOptions, CountOptions, FlowOptions]
 
 
 def said(path: Path) -> Iterator[tuple[int, str]]:

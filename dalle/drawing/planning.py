@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,11 +18,8 @@ from schemas.manifest import MANIFEST
 from schemas.planning import PATIENCE, Plan, State, with_hours
 
 
-@dataclass(frozen=True)
 class _Enough(Exception):
     """Positions were drawn for long enough to know the rate."""
-
-    positions: int
 
 
 def plan(drawing: Drawing) -> Plan:
@@ -66,7 +63,7 @@ def _seconds_a_batch(drawing: Drawing) -> float:
         if first is None:
             first = (done, last[1])
         elif last[1] - first[1] > PATIENCE:
-            raise _Enough(done)
+            raise _Enough
 
     captions = drawing.captions[: options.captions_at_once]
     samples = [range(options.samples_at_once) for _ in captions]

@@ -84,10 +84,10 @@ def _after(one: Standing, before: Sequence[Standing]) -> Standing:
         if not each.is_done and any(_makes(each, path) for path in one.said["reads"])
     ]
     missing = one.said["waits_for"]
-    if one.said["state"] == "waits" and not any(_makes(each, missing) for each in before):
+    if one.said["state"] == "waits" and not any(_makes(each, missing) and not each.is_done for each in before):
         why = one.said["why"]
         return Standing(
-            section=one.section, said={}, code=USAGE, sentence=f"{why}; no section before it makes {missing}"
+            section=one.section, said={}, code=USAGE, sentence=f"{why}; nothing that is to do before it makes {missing}"
         )
     return Standing(section=one.section, said=one.said, after=makers)
 

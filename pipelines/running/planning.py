@@ -57,6 +57,8 @@ def standing(url: str, recipe: Recipe, mode: IncrementalMode, units: Callable[[D
     left = list(all_units) if output is None else undone(output, all_units)
     done = [] if output is None else sorted({*all_units} - {*left}, key=lambda unit: unit.shard)
     plan = Plan(state="to do", done=len(done), all=len(all_units))
+    if decision.replaces and all_units and not (left or decision.anew or decision.notice):
+        return Standing(plan=replace(plan, state="done", hours=0.0))  # of a job that goes through it once more
     if decision.replaces or decision.anew:
         why = decision.notice.removeprefix(f"{folder}: ") or "--incremental_mode overwrite is given"
         plan = replace(plan, state="anew", why=why if decision.anew or decision.notice else "a part of it is gone")
@@ -77,11 +79,12 @@ def _output(folder: Folder, recipe: Recipe, decision: Decision) -> Folder | None
     return None if decision.anew else folder
 
 
-@dataclass(frozen=True)
 class _Enough(Exception):
     """A work was done for long enough to know its rate."""
 
-    kept: int
+    def __init__(self, kept: int) -> None:
+        super().__init__()
+        self.kept = kept
 
 
 def seconds_a_row(work: Work, unit: Unit) -> float | None:
