@@ -57,7 +57,7 @@ from schemas.matches import WITHIN
 from schemas.opening import open_dataset
 from schemas.output_place import check_output
 from schemas.planning import NotThereYet, Planned, writes_to
-from schemas.sample import CLEAN, PAIRS, SAMPLE, is_stale, sample_folder
+from schemas.sample import CLEAN, PAIRS, SAMPLE, sample_folder
 from schemas.shards import read_parquet
 
 _TOO_MANY = "is a reference set what the dataset was collected from, or --threshold too low for it?"
@@ -136,7 +136,7 @@ def _dedup_sample(options: DedupOptions, flags: list[str]) -> int:
             input_folder=PAIRS,
             output_folder=CLEAN,
             reference=(f"validation={web.validation}",),
-            incremental_mode="overwrite" if is_stale(CLEAN, PAIRS) else options.incremental_mode,
+            incremental_mode="renew" if options.incremental_mode == "incremental" else options.incremental_mode,
         ),
         flags,
     )

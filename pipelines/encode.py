@@ -116,9 +116,10 @@ def _encode_sample(options: EncodeOptions, flags: list[str]) -> int:
     )
     if not options.say.quiet:
         print(said)
-    mode = "overwrite" if sample.is_stale(sample.EXAMPLES, pairs) else options.incremental_mode
     options = replace(options, input_folder=pairs, output_folder=sample.EXAMPLES, vocabulary=vocabulary)
-    return encode(replace(options, incremental_mode=mode), flags)
+    if options.incremental_mode == "incremental":
+        options = replace(options, incremental_mode="renew")
+    return encode(options, flags)
 
 
 def _report(folder: Folder, made: Made, seconds: float, *, quiet: bool) -> None:

@@ -64,8 +64,8 @@ class VocabOptions:
     """Learn from a seeded sample of so many captions, 1 or more; 0 is all."""
     seed: int = 0
     """Seed of the sample, 0 to 18,446,744,073,709,551,615."""
-    incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
-    """overwrite: start anew in a folder that holds a vocabulary made from something else."""
+    incremental_mode: Literal["incremental", "renew", "overwrite"] = no_change_of_bytes(default="incremental")
+    """overwrite: start anew in a folder that holds a vocabulary made from something else; renew: only in such a one."""
     say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
@@ -123,8 +123,9 @@ def _vocab_of_sample(options: VocabOptions, flags: list[str]) -> int:
     pairs = sample.sample_folder(sample.CLEAN)
     if not options.say.quiet:
         print(f"no --input_folder given: learning from the captions of {pairs}, into {sample.VOCABULARY}")
-    mode = "overwrite" if sample.is_stale(sample.VOCABULARY, pairs) else options.incremental_mode
-    options = replace(options, input_folder=pairs, output_folder=sample.VOCABULARY, incremental_mode=mode)
+    options = replace(options, input_folder=pairs, output_folder=sample.VOCABULARY)
+    if options.incremental_mode == "incremental":
+        options = replace(options, incremental_mode="renew")
     return vocab(options, flags)
 
 

@@ -46,7 +46,7 @@ class Tried:
     """A flag that takes a whole number."""
     choice: str = "--incremental_mode"
     """A flag that takes one of some words."""
-    choices: str = "incremental or overwrite"
+    choices: str = "incremental, overwrite or renew"
     firsts: str = ""
     """What the first word may be, as a sentence has it."""
     takes_words: bool = False
@@ -57,7 +57,7 @@ class Tried:
         return " ".join(filter(None, ("python -m", self.module, self.first, "--help")))
 
 
-_JOB_MODES = "extend, incremental, overwrite or retry"
+_JOB_MODES = "extend, incremental, overwrite, renew or retry"
 COMMANDS = [
     Tried("pipelines.ingest", IngestOptions, number="--image_size", choices=_JOB_MODES),
     Tried("pipelines.dedup", DedupOptions, number="--processes_count"),

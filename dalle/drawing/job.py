@@ -25,7 +25,7 @@ from dalle.drawing.judging import judged, kept_samples, table_of
 from dalle.drawing.options import GenerateOptions
 from dalle.drawing.page import write_page
 from dalle.drawing.parts import Batch, Unit, units
-from dalle.drawing.standing import JOB, has_begun, is_drawn, recipe_of
+from dalle.drawing.standing import JOB, has_begun, has_other_inputs, is_drawn, recipe_of
 from dalle.prior.lines import Given
 from schemas import opening
 from schemas.draft import NEXT, Draft
@@ -147,7 +147,9 @@ class Drawing:
         return recipe_of(self.options, self.captions, self.generator)
 
     def _is_drawn(self, folder: Folder) -> bool:
-        return is_drawn(folder, self._recipe, overwrite=self.options.incremental_mode == "overwrite")
+        mode = self.options.incremental_mode
+        overwrite = mode == "overwrite" or (mode == "renew" and has_other_inputs(folder, self._recipe))
+        return is_drawn(folder, self._recipe, overwrite=overwrite)
 
     @functools.cached_property
     def given(self) -> Given | None:

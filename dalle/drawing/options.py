@@ -14,7 +14,7 @@ from schemas.options import no_change_of_bytes
 from schemas.planning import SayOptions
 from schemas.ranges import MOST_EXAMPLES, Between, check_ranges
 
-IncrementalMode = Literal["incremental", "overwrite"]
+IncrementalMode = Literal["incremental", "renew", "overwrite"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,8 @@ class GenerateOptions:
     output_folder: Path = no_change_of_bytes(default=Path("drawn"))
     """Folder for pictures, samples.parquet and index.html; made if need be."""
     incremental_mode: IncrementalMode = no_change_of_bytes(default="incremental")
-    """incremental: go on where it was stopped; overwrite: draw anew, and replace what is there when all is drawn."""
+    """incremental: go on where it was stopped; overwrite: draw anew, and replace what is there when all is drawn;
+    renew: draw anew if models or captions have changed."""
     samples: int = 16
     """Samples of each caption, 1 or more; the paper draws 512."""
     keep: int | None = None

@@ -17,6 +17,12 @@ from schemas.journal import is_between
 from schemas.manifest import MANIFEST
 from schemas.planning import PATIENCE, Plan, State, with_hours
 
+_WHY = {
+    "overwrite": "--incremental_mode overwrite is given",
+    "renew": "models or captions have changed",
+    "incremental": "",
+}
+
 
 class _Enough(Exception):
     """Positions were drawn for long enough to know the rate."""
@@ -41,7 +47,7 @@ def plan(drawing: Drawing) -> Plan:
     state: State = "goes on" if folder.inside(NEXT).exists(RECIPE) and drawing.has_begun else "to do"
     if state == "to do" and folder.exists(MANIFEST):
         state = "anew"
-    why = "--incremental_mode overwrite is given" if state == "anew" else ""
+    why = _WHY[options.incremental_mode] if state == "anew" else ""
     found = Plan(state=state, done=done, all=samples, unit="sample", why=why)
     batch = options.captions_at_once * options.samples_at_once
     a_batch = _seconds_a_batch(drawing)

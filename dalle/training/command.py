@@ -6,17 +6,13 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from dalle.flags import parse
 from dalle.training.logs import print_messages
-from dalle.training.model_folder import is_stale
 from dalle.training.options import LoopOptions
 from schemas.commands.ending import CommandWords, conclude
 from schemas.commands.printing import coloured
-from schemas.folder import Folder
-from schemas.manifest import fingerprint, read_manifest
 from schemas.planning import only_says, planned, writes_to
 from schemas.sample import is_there, sample_folder
 
@@ -71,13 +67,10 @@ class Sample:
 
     def flags(self) -> list[str]:
         """Those that stand for none; the training begins anew if the dataset has changed since."""
-        flags = ["tiny", "--input_folder", self.dataset, "--output_folder", self.model]
+        flags = ["tiny", "--input_folder", self.dataset, "--output_folder", self.model, "--incremental_mode", "renew"]
         if self.vocabulary is not None and is_there(self.vocabulary):
             flags += ["--vocabulary", self.vocabulary]
-        if not is_there(self.dataset):
-            return flags
-        stale = is_stale(Path(self.model), fingerprint(read_manifest(Folder(self.dataset))))
-        return [*flags, "--incremental_mode", "overwrite"] if stale else flags
+        return flags
 
     def check(self) -> None:
         """Check that it can be trained.

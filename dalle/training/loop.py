@@ -163,7 +163,11 @@ def train(
     ):
         said = ""
         if store is not None and ranks.first:
-            fetched = store.fetch(recipe, options.steps, anew=options.incremental_mode == "overwrite")
+            mode = options.incremental_mode
+            is_anew = mode == "overwrite"
+            if mode == "renew":
+                is_anew = decide(options.output_folder, recipe, options.steps, mode).anew
+            fetched = store.fetch(recipe, options.steps, anew=is_anew)
             said = f"  fetched {fetched}" if fetched else "  the store of checkpoints has none that is later"
 
         def say_what_begins() -> None:

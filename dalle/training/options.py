@@ -27,7 +27,8 @@ class LoopOptions:
     output_folder: Path = no_change_of_bytes(default=Path("model"))
     """Folder for checkpoints, log and weights; made if need be."""
     incremental_mode: IncrementalMode = no_change_of_bytes(default="incremental")
-    """incremental: go on from the last checkpoint; overwrite: start anew, deleting what this job left there before."""
+    """incremental: go on from the last checkpoint; overwrite: start anew, deleting what this job left there before;
+    renew: start anew if what it is trained on has changed."""
     steps: int = 1_000
     """Steps of the optimizer, 1 or more."""
     batch_size: int = 32

@@ -18,6 +18,7 @@ from schemas.planning import PATIENCE, Plan, with_hours
 
 MOST_TRIED = 64
 """Examples of a step that is tried; a larger batch takes as much longer as it has more of them."""
+_WHY = {"overwrite": "--incremental_mode overwrite is given", "renew": "what it is trained on has changed"}
 _FROM_LOG = "at the rate of its log"
 _TRIED = "for a few steps were tried here; evaluations and checkpoints are not counted"
 
@@ -62,7 +63,7 @@ def standing(options: LoopOptions, recipe: ModelRecipe) -> Plan:
     if found.finished:
         return Plan(state="done", done=steps, all=steps, unit="step", hours=0.0)
     if found.anew:
-        return Plan(state="anew", all=steps, unit="step", why="--incremental_mode overwrite is given")
+        return Plan(state="anew", all=steps, unit="step", why=_WHY[options.incremental_mode])
     done = int(found.checkpoint.stem) if found.checkpoint is not None else 0
     plan = Plan(
         state="to do" if recipe_in(folder) is None else "goes on",

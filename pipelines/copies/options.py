@@ -57,8 +57,8 @@ class DedupOptions:
     within_cells: int = 0
     """Cells that --within searches alone, 1 to 16,777,216: more are faster and miss more; 0 is by the number of
     pictures."""
-    incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
-    """incremental: do what is missing; overwrite: start anew."""
+    incremental_mode: Literal["incremental", "renew", "overwrite"] = no_change_of_bytes(default="incremental")
+    """incremental: do what is missing; overwrite: start anew; renew: start anew if its input has changed."""
     processes_count: int = no_change_of_bytes(default=0)
     """Worker processes on this machine, 1 to 4,096; 0 is one for each core."""
     say: SayOptions = field(default_factory=SayOptions)

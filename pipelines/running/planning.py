@@ -60,7 +60,9 @@ def standing(url: str, recipe: Recipe, mode: IncrementalMode, units: Callable[[D
     if decision.replaces and all_units and not (left or decision.anew or decision.notice):
         return Standing(plan=replace(plan, state="done", hours=0.0))  # of a job that goes through it once more
     if decision.replaces or decision.anew:
-        why = decision.notice.removeprefix(f"{folder}: ") or "--incremental_mode overwrite is given"
+        why = decision.notice.removeprefix(f"{folder}: ") or (
+            "what it was made from has changed" if mode == "renew" else "--incremental_mode overwrite is given"
+        )
         plan = replace(plan, state="anew", why=why if decision.anew or decision.notice else "a part of it is gone")
     elif folder.exists(RECIPE):
         plan = replace(plan, state="goes on")

@@ -38,8 +38,8 @@ class IngestOptions:
     oom_shard_count: int = 5
     """Digits of a shard's number, at least: 1 to 12."""
     incremental_mode: IncrementalMode = no_change_of_bytes(default="incremental")
-    """incremental: do what is missing; overwrite: start anew; extend: add another list; retry: ask again for what
-    failed for a reason that may have passed."""
+    """incremental: do what is missing; overwrite: start anew; renew: start anew if the list has changed; extend: add
+    another list; retry: ask again for what failed for a reason that may have passed."""
     processes_count: int = no_change_of_bytes(default=0)
     """Worker processes on this machine, 1 to 4,096; 0 is one for each core."""
     filtering: FilterOptions = field(default_factory=FilterOptions)
