@@ -50,7 +50,7 @@ DRAWS = [GenerateOptions, EvaluateOptions]
 JOBS = [IngestOptions, DedupOptions, VocabOptions, EncodeOptions, AuditOptions]
 ROOMS: dict[str, list[type[Any]]] = {
     "pipelines/ingest": [IngestOptions], "pipelines/dedup": [DedupOptions], "pipelines/vocab": [VocabOptions],
-    "pipelines/flow": [FlowOptions], "pipelines/chain": [FlowOptions],
+    "pipelines/flow": [FlowOptions], "pipelines/chain": [FlowOptions, *JOBS],
     "pipelines/encode": [EncodeOptions], "pipelines/audit": [AuditOptions], "pipelines/copies": [DedupOptions],
     "pipelines/auditing": [AuditOptions], "pipelines/fetching": [IngestOptions], "pipelines/forecast": [IngestOptions],
     "pipelines/lists": [IngestOptions, VocabOptions, DedupOptions], "pipelines/captions": [IngestOptions, VocabOptions],

@@ -69,7 +69,7 @@ COMMANDS = [
     Tried("dalle.train_contrastive", TrainContrastiveOptions, "tiny", firsts="full, base, small or tiny"),
     Tried("dalle.train_detector", TrainDetectorOptions, "tiny", firsts="small or tiny"),
     Tried("dalle.generate", GenerateOptions, takes_words=True),
-    Tried("dalle.evaluate", EvaluateOptions),
+    Tried("dalle.evaluate", EvaluateOptions, choices="incremental or overwrite"),
     Tried("dalle.study", AskOptions, "ask", choice="", firsts="ask or count"),
     Tried("dalle.study", CountOptions, "count", number="--votes", choice="", firsts="ask or count"),
 ]

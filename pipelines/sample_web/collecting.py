@@ -42,7 +42,7 @@ def served_list(options: IngestOptions) -> Iterator[IngestOptions]:
             fetching=replace(options.fetching, connect_to=(*options.fetching.connect_to, *hosts)),
         )
     if not options.say.plan:
-        sample_web.print_tally(web, Folder(output_folder))
+        sample_web.print_tally(web, Folder(output_folder), quiet=options.say.quiet)
 
 
 @contextlib.contextmanager
