@@ -45,6 +45,8 @@ class Standing:
             return f"refused: {self.sentence}"
         if self.after:
             return f"to do after {' and '.join(self.after)}"
+        if self.said["state"] == "waits":
+            return f"waits for {self.said['waits_for']}"
         names = ("state", "why", "done", "all", "unit")
         return state_in_words(*(self.said[name] for name in names))
 
@@ -84,7 +86,8 @@ def _after(one: Standing, before: Sequence[Standing]) -> Standing:
         if not each.is_done and any(_makes(each, path) for path in one.said["reads"])
     ]
     missing = one.said["waits_for"]
-    if one.said["state"] == "waits" and not any(_makes(each, missing) and not each.is_done for each in before):
+    is_made = any(_makes(each, missing) and not each.is_done for each in before) if missing else True
+    if not is_made and all(each.said for each in before):  # else what refuses says enough
         why = one.said["why"]
         return Standing(
             section=one.section, said={}, code=USAGE, sentence=f"{why}; nothing that is to do before it makes {missing}"
