@@ -86,7 +86,7 @@ def _after(one: Standing, before: Sequence[Standing]) -> Standing:
         if not each.is_done and any(_makes(each, path) for path in one.said["reads"])
     ]
     missing = one.said["waits_for"]
-    is_made = any(_makes(each, missing) and not each.is_done for each in before) if missing else True
+    is_made = missing is None or any(_makes(each, missing) and not each.is_done for each in before)
     if not is_made and all(each.said for each in before):  # else what refuses says enough
         why = one.said["why"]
         return Standing(

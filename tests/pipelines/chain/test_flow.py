@@ -134,7 +134,7 @@ REST = {"why": "", "waits_for": None, "done": 0, "all": None, "unit": "shard", "
     ("changed", "expected"),
     [
         ({}, ["done", "done", "done", "refused: ; nothing that is to do before it makes examples/x"]),
-        ({"train_prior": {"state": "done"}}, ["done", "done", "done", "done"]),
+        ({"train_prior": {"state": "done", "waits_for": None}}, ["done", "done", "done", "done"]),
         ({"ingest": {"state": "to do"}}, ["to do", *(f"to do after {name}" for name in ("ingest", "dedup", "encode"))]),
         ({"dedup": {"state": "anew"}}, ["done", "is made anew", "to do after dedup", "to do after encode"]),
         ({"dedup": {"state": "goes on", "done": 3, "all": 9}, "train_prior": {"state": "goes on"}},
