@@ -3,32 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-# What tells copies: the one that comes with the package. What turns pictures into codes: the one that the demo trains.
-DETECTOR ?= builtin
-DVAE ?= data/sample/dvae
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo wheel docs test check torture lint flink-test flink-test-small clean
 
 demo: $(VENV)/installed
-	@echo "1 of 8: collect image-caption pairs from a small web that is drawn and served here"
-	$(RUN) -m pipelines.ingest --runner=DirectRunner
-	@echo "2 of 8: take out what is a copy of a picture of the validation set"
-	$(RUN) -m pipelines.dedup --detector $(DETECTOR)
-	@echo "3 of 8: learn a vocabulary from the captions that are left"
-	$(RUN) -m pipelines.vocab
-	@echo "4 of 8: train a tiny dVAE on the pictures that are left, for a minute or two, with a head start"
-	$(RUN) -m dalle.train_dvae
-	@echo "5 of 8: turn captions into tokens and pictures into codes, with what was just learnt"
-	$(RUN) -m pipelines.encode --dvae $(DVAE)
-	@echo "6 of 8: check what came out, and draw pictures beside what their codes stand for"
-	$(RUN) -m pipelines.audit --dvae $(DVAE)
-	@echo "7 of 8: train a transformer of four layers on tokens and codes; its loss must fall"
-	$(RUN) -m dalle.train_prior
-	@echo "8 of 8: draw pictures of captions; after so short a training they are noise"
-	$(RUN) -m dalle.generate "a red kite above a house" "a blue star in the snow" "two apples" "a boat at sunset" \
-		--prior data/sample/prior --dvae $(DVAE) --samples 8 --output_folder data/sample/drawn --incremental_mode overwrite
-	@echo
+	$(RUN) -m pipelines.flow flows/demo.toml
 	@echo "look at:  data/sample/pairs/00000.tar             pictures, captions and what is known of them"
 	@echo "          data/sample/clean/00000.parquet         the ledger: a row for every link, kept or not, and why"
 	@echo "          data/sample/examples-contact-sheet.png  pictures, each with what its codes stand for on its right"

@@ -52,6 +52,7 @@ from dalle.drawing.captions import captions_of
 from dalle.drawing.generator import Generator
 from dalle.drawing.job import Drawing
 from dalle.drawing.options import GenerateOptions
+from dalle.drawing.planning import plan as plan_of_drawing
 from dalle.drawing.watching import Watcher
 from dalle.evaluation.best_of import check_best_of, measure_best_of
 from dalle.evaluation.blur import RADII
@@ -59,9 +60,10 @@ from dalle.evaluation.captions import CAPTIONS, Caption, draw_captions, write_ca
 from dalle.evaluation.figures import figures, write_all_statistics
 from dalle.evaluation.judging import Judge, Task
 from dalle.evaluation.options import EvaluateOptions
-from dalle.evaluation.output import BEST_OF, DRAWN, EVALUATION, FEATURES, PLOT, begin, finish
+from dalle.evaluation.output import BEST_OF, DRAWN, EVALUATION, FEATURES, PLOT, begin, check_before, finish
 from dalle.evaluation.overlap import read_overlap
 from dalle.evaluation.pictures import Source, open_source
+from dalle.evaluation.planning import plan
 from dalle.evaluation.plot import draw_plot
 from dalle.evaluation.progress import Progress
 from dalle.evaluation.report import match_table, tables
@@ -75,6 +77,7 @@ from schemas.exit_codes import OK
 from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.output_place import check_output, made
+from schemas.planning import Plan, Planned, SayOptions, planned
 
 STOPPED = "stopped; what is drawn and the features that are computed are kept, and the same command goes on from them"
 
@@ -89,13 +92,20 @@ def evaluate(options: EvaluateOptions) -> int:
     if options.drawn.captions is not None:
         drawn = options.drawn
         captions = draw_captions(drawn.captions_from or "", drawn.captions or "", drawn.seed)
+    if options.say.plan:
+        check_before(folder, options)
     if options.samples is None and options.generator.prior is None:
         return _only_captions(folder, options, captions or [])
-    watcher = Watcher()
+    watcher = Watcher(quiet=options.say.quiet)
     drawing = None if options.generator.prior is None else _drawing(folder, options, captions or [], watcher)
     judge = Judge(_task(folder, options, captions))
     scales = [] if options.only_match else load_scales(options.network)
     radii = _radii(options, judge.task.reference)
+    if options.say.plan:
+        judge.check(scales, radii)
+        check_best_of(judge, options.measure.best_of)
+        first = None if drawing is None else plan_of_drawing(drawing)
+        raise Planned(plan(folder, judge, scales, radii, first))
     with made(folder), only_run(folder) as held:
         judge.check(scales, radii)
         check_best_of(judge, options.measure.best_of)
@@ -179,11 +189,13 @@ def _task(folder: Folder, options: EvaluateOptions, captions: list[Caption] | No
         measure=options.measure,
         seed=options.drawn.seed,
         skip_unreadable=options.unreadable == "skip",
-        tell=Progress(),
+        tell=(lambda *_: None) if options.say.quiet else Progress(),
     )
 
 
 def _only_captions(folder: Folder, options: EvaluateOptions, captions: list[Caption]) -> int:
+    if options.say.plan:
+        raise Planned(Plan(state="to do", all=len(captions), unit="caption", hours=0.0))
     with made(folder), only_run(folder) as held:
         begin(held, options)
         write_captions(held, captions)
@@ -226,14 +238,17 @@ def _print(folder: Folder, shown: Sequence[Table], warnings: Sequence[str]) -> N
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
+    saying: list[SayOptions] = []
 
     def work() -> int:
         words = list(sys.argv[1:] if argv is None else argv)
         with coloured(words):
             options = parse_options("dalle.evaluate", __doc__ or "", EvaluateOptions, words)
-        return evaluate(options)
+        saying.append(options.say)
+        return planned("evaluate", options.say, lambda: evaluate(options))
 
-    return conclude(CommandWords(name="dalle.evaluate", stopped=STOPPED), work)
+    words = CommandWords(name="dalle.evaluate", stopped=STOPPED)
+    return conclude(words, work, lambda: any(say.plan for say in saying))
 
 
 if __name__ == "__main__":

@@ -32,11 +32,13 @@ from dalle.drawing.captions import captions_of
 from dalle.drawing.generator import Generator
 from dalle.drawing.job import Drawing
 from dalle.drawing.options import GenerateOptions
+from dalle.drawing.planning import plan
 from dalle.drawing.watching import Watcher
 from schemas.commands.ending import CommandWords, conclude
 from schemas.commands.printing import coloured, counted
 from schemas.exit_codes import OK
 from schemas.output_place import check_output
+from schemas.planning import Planned, SayOptions, planned
 
 
 def generate(options: GenerateOptions) -> int:
@@ -44,13 +46,17 @@ def generate(options: GenerateOptions) -> int:
     check_output(options.output_folder, "generate", on_disk=True)
     captions = captions_of(options.captions, options.captions_file)
     generator = Generator.of_options(options)
-    config, watcher = generator.models.prior.config, Watcher()
+    config, watcher = generator.models.prior.config, Watcher(quiet=options.say.quiet)
     drawing = Drawing(options, captions, generator, watcher)
     drawing.check()
-    print(
+    if options.say.plan:
+        raise Planned(plan(drawing))
+    said = (
         f"generate\n\n  captions: {len(captions):,}, {counted(options.samples, 'sample')} of each\n"
         f"  prior: {options.prior}, {config.layers} layers, {generator.models.side} x {generator.models.side} codes"
     )
+    if not options.say.quiet:
+        print(said)
     began = time.monotonic()
     with watcher.showing():
         drawn = drawing.run()
@@ -66,13 +72,15 @@ def generate(options: GenerateOptions) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     words = list(sys.argv[1:] if argv is None else argv)
+    saying: list[SayOptions] = []
 
     def work() -> int:
         with coloured(words):
             options = flags.parse_options("dalle.generate", __doc__ or "", GenerateOptions, words)
-        return generate(options)
+        saying.append(options.say)
+        return planned("generate", options.say, lambda: generate(options))
 
-    return conclude(CommandWords(name="dalle.generate"), work)
+    return conclude(CommandWords(name="dalle.generate"), work, lambda: any(say.plan for say in saying))
 
 
 if __name__ == "__main__":

@@ -23,13 +23,14 @@ if __name__ == "__main__":
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
 from dalle import flags
 from dalle.dvae.image_encoders import DVAEEncoder, load_encoder
+from dalle.evaluation.samples import SAMPLES
 from dalle.scene_judge.figures import attributes_of, group_table, groups_of, shares_of, tables, to_json
 from dalle.scene_judge.network import load
 from dalle.scene_judge.sheet import contact_sheet
@@ -42,6 +43,7 @@ from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.options import no_change_of_bytes, options_json
 from schemas.output_place import Reads, check_output, made
+from schemas.planning import Plan, Planned, SayOptions, check_is_there, planned
 
 JOB, JUDGED = "judge", "judged.json"
 FORMAT_VERSION = 1
@@ -61,6 +63,7 @@ class JudgeOptions:
     """DVAE whose reconstructions of --originals are judged, as pipelines.encode takes it."""
     output_folder: Path = no_change_of_bytes(default=Path("judged"))
     """Folder for numbers and contact sheets; made if need be."""
+    say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -89,6 +92,10 @@ def judge(options: JudgeOptions) -> int:
     encoder = None if options.dvae is None else load_encoder(options.dvae)
     if encoder is not None and not isinstance(encoder, DVAEEncoder):
         raise ValueError(f"--dvae {options.dvae}: has no method decode, so no picture can be made of its codes")
+    if options.say.plan:
+        for _, table in options.sets:
+            check_is_there(str(Path(table) / SAMPLES))
+        raise Planned(Plan(state="to do", why_no_hours="pictures are judged each time, in a few minutes"))
     sets = {name: judged_captions(network, Path(folder)) for name, folder in options.sets}
     originals = (
         {} if options.originals is None else judged_originals(network, options.originals, encoder, network.config.side)
@@ -106,9 +113,10 @@ def judge(options: JudgeOptions) -> int:
         held.write_json(JUDGED, {**said, **numbers})
     print("judge\n")
     console = Console(file=trusted(sys.stdout), highlight=False, markup=False, emoji=False)
-    for table in tables(list(sets), shares, attributes):
+    for table in list(tables(list(sets), shares, attributes))[: 1 if options.say.quiet else None]:
         console.print(table)
-    console.print(group_table({group: one for some in groups.values() for group, one in some.items()}))
+    if not options.say.quiet:
+        console.print(group_table({group: one for some in groups.values() for group, one in some.items()}))
     for name in sets:
         print(f"  look at: {folder}/{name}.png")
     return OK
@@ -116,14 +124,15 @@ def judge(options: JudgeOptions) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words, saying = list(sys.argv[1:] if argv is None else argv), list[SayOptions]()
 
     def work() -> int:
         with coloured(words):
             options = flags.parse_options("dalle.judge", __doc__ or "", JudgeOptions, words)
-        return judge(options)
+        saying.append(options.say)
+        return planned(JOB, options.say, lambda: judge(options))
 
-    return conclude(CommandWords(name="dalle.judge"), work)
+    return conclude(CommandWords(name="dalle.judge"), work, lambda: any(say.plan for say in saying))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ if __name__ == "__main__":
 import functools
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dalle.contrastive.options import PRESETS, TrainContrastiveOptions
 from dalle.contrastive.pairs import TrainingPairs, training_pairs
@@ -35,7 +36,8 @@ from dalle.contrastive.run import ContrastiveRun
 from dalle.training.command import Sample, TrainingCommand
 from dalle.training.loop import check_place, seed_everything, train
 from dalle.training.model_folder import ModelRecipe
-from dalle.training.ranks import joined
+from dalle.training.planning import Stretch, Trying, tried_alone
+from dalle.training.ranks import Ranks, joined
 from schemas import sample
 from schemas.exit_codes import OK
 from schemas.options import options_json
@@ -52,8 +54,17 @@ def train_contrastive(options: TrainContrastiveOptions) -> int:
         run = ContrastiveRun(options, ranks, pairs)
         weights = sum(value.numel() for value in run.clip.parameters())
         introduce = functools.partial(_introduce, options, pairs, weights)
-        train(run, options.loop, ranks, _recipe(options, pairs, run), introduce)
+        trying = functools.partial(_trying, options, ranks)
+        train(run, options.loop, ranks, _recipe(options, pairs, run), introduce, trying)
     return OK
+
+
+def _trying(options: TrainContrastiveOptions, ranks: Ranks) -> Trying:
+    """Steps for a plan."""
+    few = replace(options, loop=tried_alone(options.loop), pairs=replace(options.pairs, workers=0))
+    run = ContrastiveRun(few, ranks, training_pairs(few, ranks))
+    stretch = Stretch(until=options.loop.steps, run=run)
+    return Trying([stretch], few.loop.batch_size, ahead=options.pairs.workers > 0)
 
 
 def _recipe(options: TrainContrastiveOptions, pairs: TrainingPairs, run: ContrastiveRun) -> ModelRecipe:

@@ -19,9 +19,12 @@ if __name__ == "__main__":
     prepare()
     begin_guarded("dalle.train_detector")  # before the imports below, which take seconds
 
+import functools
 import hashlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
 
 import torch
 
@@ -32,11 +35,15 @@ from dalle.pictures.folders import picture_files
 from dalle.training.command import TrainingCommand
 from dalle.training.loop import check_place, seed_everything, train
 from dalle.training.model_folder import ModelRecipe
-from dalle.training.ranks import joined
+from dalle.training.planning import Stretch, Trying, tried_alone
+from dalle.training.ranks import Ranks, joined
 from schemas.contents import check_pictures
 from schemas.exit_codes import OK
 from schemas.options import options_json
 from schemas.regular_file import check_regular
+
+_DRAWN = 64
+"""Drawn pictures that a plan tries steps on, beside the photographs."""
 
 
 def train_detector(options: TrainDetectorOptions) -> int:
@@ -66,8 +73,18 @@ def train_detector(options: TrainDetectorOptions) -> int:
             inputs=[{"name": "images", "sha256": batches.fingerprint}, *_begun_from(options)],
             options=options_json(options),
         )
-        train(run, options.loop, ranks, recipe, introduce)
+        train(run, options.loop, ranks, recipe, introduce, functools.partial(_trying, options, ranks))
     return OK
+
+
+def _trying(options: TrainDetectorOptions, ranks: Ranks) -> Trying:
+    """Steps on the smallest pictures, for a plan: on larger ones they take longer by their area."""
+    few = replace(options, loop=tried_alone(options.loop), drawn=min(options.drawn, _DRAWN), workers=0)
+    run = DetectorRun(few, ranks, PairBatches(few, []))
+    ends = [*accumulate(options.side_steps), options.loop.steps]
+    areas = [(side / options.sides[0]) ** 2 for side in options.sides]
+    stretches = [Stretch(until=end, run=run, times=area) for end, area in zip(ends, areas, strict=True)]
+    return Trying(stretches, few.loop.batch_size, ahead=options.workers > 0)
 
 
 def _begun_from(options: TrainDetectorOptions) -> list[dict[str, str]]:

@@ -22,8 +22,10 @@ if __name__ == "__main__":
     prepare()
     begin_guarded("dalle.train_dvae")  # before the imports below, which take seconds
 
+import functools
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dalle.dvae.files import load
 from dalle.dvae.network import DVAE
@@ -35,7 +37,8 @@ from dalle.training.loop import check_place, seed_everything, train
 from dalle.training.model_file import check_same_sizes, weights_of
 from dalle.training.model_folder import ModelRecipe, recipe_in
 from dalle.training.options import LoopOptions
-from dalle.training.ranks import joined
+from dalle.training.planning import Stretch, Trying, tried_alone
+from dalle.training.ranks import Ranks, joined
 from schemas import sample
 from schemas.contents import check_pictures
 from schemas.exit_codes import OK
@@ -74,8 +77,20 @@ def train_dvae(options: TrainDVAEOptions) -> int:
                 f"  network: {weights:,} weights, {options.network.vocab_size:,} codes"
             )
 
-        train(run, options.loop, ranks, recipe, introduce)
+        train(run, options.loop, ranks, recipe, introduce, functools.partial(_trying, options, ranks))
     return OK
+
+
+def _trying(options: TrainDVAEOptions, ranks: Ranks) -> Trying:
+    """Steps of the head start, if there is one, and of the relaxed bound, for a plan."""
+    few = replace(options, loop=tried_alone(options.loop), pictures=replace(options.pictures, workers=0))
+    pictures, steps = training_pictures(few, ranks), options.loop.steps
+    relaxed = DVAERun(replace(few, head_start="never"), ranks, first_weights(few), pictures)
+    stretches = [Stretch(until=steps, run=relaxed)]
+    if options.head_start == "always":
+        until = min(options.head_start_steps, steps)
+        stretches.insert(0, Stretch(until=until, run=DVAERun(few, ranks, first_weights(few), pictures)))
+    return Trying(stretches, few.loop.batch_size, ahead=options.pictures.workers > 0)
 
 
 def first_weights(options: TrainDVAEOptions) -> DVAE:

@@ -19,15 +19,18 @@ if __name__ == "__main__":
     prepare()
     begin_guarded("dalle.train_judge")  # before the imports below, which take seconds
 
+import functools
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dalle.scene_judge.options import PRESETS, TrainJudgeOptions
 from dalle.scene_judge.run import JudgeRun
 from dalle.training.command import TrainingCommand
 from dalle.training.loop import check_place, seed_everything, train
 from dalle.training.model_folder import ModelRecipe
-from dalle.training.ranks import joined
+from dalle.training.planning import Stretch, Trying, tried_alone
+from dalle.training.ranks import Ranks, joined
 from schemas.exit_codes import OK
 from schemas.options import options_json
 
@@ -42,8 +45,19 @@ def train_judge(options: TrainJudgeOptions) -> int:
         recipe = ModelRecipe(
             job="train_judge", network=options_json(options.network), inputs=[], options=options_json(options)
         )
-        train(run, options.loop, ranks, recipe, lambda: print(f"train_judge\n\n  network: {weights:,} weights"))
+
+        def introduce() -> None:
+            print(f"train_judge\n\n  network: {weights:,} weights")
+
+        train(run, options.loop, ranks, recipe, introduce, functools.partial(_trying, options, ranks))
     return OK
+
+
+def _trying(options: TrainJudgeOptions, ranks: Ranks) -> Trying:
+    """Steps for a plan."""
+    few = replace(options, loop=tried_alone(options.loop), workers=0)
+    stretch = Stretch(until=options.loop.steps, run=JudgeRun(few, ranks))
+    return Trying([stretch], few.loop.batch_size, ahead=options.workers > 0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

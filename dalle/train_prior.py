@@ -36,6 +36,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from dalle.prior.config import PriorConfig
 from dalle.prior.losses import weighted
 from dalle.prior.network import Prior
 from dalle.prior.options import PRESETS, ExampleOptions, TrainPriorOptions
-from dalle.prior.plan import plan
+from dalle.prior.plan import needs
 from dalle.prior.run import PriorRun
 from dalle.prior.sent import compresses
 from dalle.prior.validation import split
@@ -60,18 +61,22 @@ from dalle.training.command import Sample, TrainingCommand
 from dalle.training.logs import read_log
 from dalle.training.loop import check_place, seed_everything, train
 from dalle.training.model_folder import ModelRecipe
+from dalle.training.planning import standing
 from dalle.training.ranks import Ranks, is_first, joined
 from schemas import sample
 from schemas.exit_codes import FAILED, OK
 from schemas.options import options_json
+from schemas.planning import Plan, Planned, check_is_there, with_hours
 
 SAMPLE = Sample(dataset=sample.EXAMPLES, model=sample.PRIOR, vocabulary=sample.VOCABULARY)
 
 
 def train_prior(options: TrainPriorOptions) -> int:
     """Take the steps and leave the weights; gives the exit code, which says whether the loss fell."""
-    if options.planning.plan:
-        return _print_plan(options) if is_first() else OK
+    if options.loop.say.plan:
+        if is_first():
+            raise Planned(_plan(options))
+        return OK
     if options.examples.input_folder is None:
         raise ValueError("--input_folder is missing; say which examples to train on")
     check_place(options.loop, "train_prior", {"--input_folder": [options.examples.input_folder]})
@@ -99,7 +104,7 @@ def train_prior(options: TrainPriorOptions) -> int:
             {"vocabulary": shards.vocabulary, "dvae": shards.dvae, "lineage": list(shards.lineage)},
         )
         introduce = functools.partial(_introduce, options, parts, prior, ranks)
-        trained = train(run, options.loop, ranks, _recipe(options, shards, prior), introduce)
+        trained = train(run, options.loop, ranks, _recipe(options, shards, prior.config), introduce)
         if not ranks.first:
             return OK
     took = f", {time.monotonic() - began:,.1f} s" if trained else ""
@@ -141,18 +146,30 @@ def network_for(shards: ExampleShards, options: TrainPriorOptions) -> PriorConfi
     )
 
 
-def _print_plan(options: TrainPriorOptions) -> int:
+def _plan(options: TrainPriorOptions) -> Plan:
     """What it will take: for the examples if they are named, otherwise for the paper's text and grid."""
-    size = options.size
-    config = PriorConfig(
+    size, found = options.size, Plan(state="to do", all=options.loop.steps, unit="step")
+    network = PriorConfig(
         text_length=options.examples.text_length, layers=size.layers, heads=size.heads, head_size=size.head_size
     )
     if options.examples.input_folder is not None:
-        config = network_for(example_shards(options.examples, dropout=False), options)
+        check_place(options.loop, "train_prior", {"--input_folder": [options.examples.input_folder]})
+        if options.examples.bpe_dropout and options.examples.vocabulary != "builtin":
+            check_is_there(options.examples.vocabulary)
+        shards = example_shards(options.examples, dropout=False)
+        network = network_for(shards, options)
+        found = standing(options.loop, _recipe(options, shards, network))
+    if found.state == "done":
+        return found
+    takes = needs(options, network)
     print("train_prior, the plan: no examples are read, nothing is written\n")
-    for line in plan(options, config):
+    for line in takes.lines:
         print(line)
-    return OK
+    made = replace(found, introduced=True, figures=takes.figures)
+    if found.hours is not None:
+        return made
+    left = 1 - found.done / options.loop.steps
+    return with_hours(made, left * takes.seconds, "from the FLOP of its products; evaluations are not counted")
 
 
 def _batches(shards: ExampleShards, options: TrainPriorOptions, ranks: Ranks) -> Batches:
@@ -166,10 +183,10 @@ def _batches(shards: ExampleShards, options: TrainPriorOptions, ranks: Ranks) ->
     )
 
 
-def _recipe(options: TrainPriorOptions, shards: ExampleShards, prior: Prior) -> ModelRecipe:
+def _recipe(options: TrainPriorOptions, shards: ExampleShards, network: PriorConfig) -> ModelRecipe:
     return ModelRecipe(
         job="train_prior",
-        network=options_json(prior.config),
+        network=options_json(network),
         inputs=[
             {"name": "examples", "sha256": shards.fingerprint},
             {"name": "vocabulary", "sha256": shards.vocabulary},
@@ -250,7 +267,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         presets=PRESETS,
         train=train_prior,
         sample=SAMPLE,
-        only_prints=lambda options: options.planning.plan,
     )
     return command.run(argv)
 

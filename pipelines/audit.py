@@ -38,6 +38,8 @@ from schemas.exit_codes import FAILED, OK
 from schemas.folder import RECIPE, Folder
 from schemas.manifest import MANIFEST, Counts, marker_name, read_manifest
 from schemas.manifest_shape import TO_MAKE_AGAIN
+from schemas.opening import open_dataset
+from schemas.planning import Plan, Planned, SayOptions, check_is_there, reads
 from schemas.ranges import MOST_PROCESSES, Between, check_ranges
 
 
@@ -50,6 +52,7 @@ class AuditOptions:
     processes_count: int = 0
     """Worker processes, 1 to 4,096; 0 is one for each core."""
     review: ReviewOptions = field(default_factory=ReviewOptions)
+    say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -63,11 +66,14 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
         raise ValueError(f"unknown {what} {flags[0]}; one folder is audited at a time, see --help")
     if options.folder is None:
         options = _of_sample(options)
+    reads(options.folder, options.review.input_folder if options.review.input_folder else None)
     folder = Folder(options.folder or "")
     manifest = read_manifest(folder, table=tuple(TO_MAKE_AGAIN), options=TO_MAKE_AGAIN, adds_up=False)
     is_reviewed = manifest["table"] == "examples" and bool(options.review.input_folder)
     if is_reviewed:
         check_sheet(folder, options.review)
+    if options.say.plan:
+        raise Planned(_plan(manifest, options, is_reviewed))
     faults = [*_audit_folder(folder, manifest), *_audit_shards(folder, manifest, options.processes_count)]
     if is_reviewed and not faults:
         from pipelines.auditing.review_examples import review  # whose libraries take seconds to load
@@ -79,6 +85,19 @@ def audit(options: AuditOptions, flags: list[str]) -> int:
     what = f"{counted(len(manifest['shards']), 'shard')}, {counted(counts.rows, 'row')}, {counts.kept:,} kept"
     print(f"{folder}: {what}, {counted(len(faults), 'fault')}")
     return FAILED if faults else OK
+
+
+def _plan(manifest: Mapping[str, Any], options: AuditOptions, is_reviewed: bool) -> Plan:
+    """All there is to check: it is checked each time, and nothing of it is kept."""
+    if is_reviewed:
+        open_dataset(Folder(options.review.input_folder or ""), table="pairs")
+        for name in (options.review.vocabulary, options.review.dvae):
+            if name not in ("builtin", "openai") and ":" not in name:
+                check_is_there(name)
+    counts = Counts.of_json(manifest["counts"])
+    figures = {"rows": counts.rows, "bytes": sum(f["size"] for s in manifest["shards"] for f in s["files"].values())}
+    why = "it reads and checks every byte, and how fast the disk gives them is not tried"
+    return Plan(state="to do", all=len(manifest["shards"]), figures=figures, why_no_hours=why)
 
 
 def _of_sample(options: AuditOptions) -> AuditOptions:
@@ -93,7 +112,8 @@ def _of_sample(options: AuditOptions) -> AuditOptions:
         what = f", and encoding {review.sample} of its examples again from {sample.CLEAN}"
     else:
         what = ""
-    print(f"no folder given: checking {last}{what}")
+    if not options.say.quiet:
+        print(f"no folder given: checking {last}{what}")
     return options
 
 

@@ -37,6 +37,7 @@ from pipelines.copies.embedding import detector
 from pipelines.copies.options import DedupOptions, decisions_of, thresholds_of
 from pipelines.copies.overlap import SetSummary
 from pipelines.copies.passes import Passes
+from pipelines.copies.planning import plan
 from pipelines.copies.reference_sets import find_sets
 from pipelines.copies.references import ReferenceArgument
 from pipelines.copies.review import PAGE
@@ -55,7 +56,8 @@ from schemas.manifest_shape import TO_MAKE_AGAIN
 from schemas.matches import WITHIN
 from schemas.opening import open_dataset
 from schemas.output_place import check_output
-from schemas.sample import CLEAN, PAIRS, SAMPLE, is_stale, sample_folder
+from schemas.planning import NotThereYet, Planned, writes_to
+from schemas.sample import CLEAN, PAIRS, SAMPLE, sample_folder
 from schemas.shards import read_parquet
 
 _TOO_MANY = "is a reference set what the dataset was collected from, or --threshold too low for it?"
@@ -77,10 +79,11 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
     parent = open_dataset(pairs, table="pairs", options=TO_MAKE_AGAIN)
     embedder = detector(options.detector)
     thresholds, decisions = thresholds_of(options, embedder), decisions_of(options, embedder)
-    with output_folder(output) as folder:
+
+    def passes_in(folder: Folder) -> Passes:
         passes = Passes(
             options=options,
-            engine=Engine(flags, options.processes_count),
+            engine=Engine(flags, options.processes_count, options.say.quiet),
             folder=folder,
             pairs=pairs,
             parent=parent,
@@ -93,6 +96,12 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
             check_no_self_reference(passes.sets, pairs, parent)
         for remark in check_decisions(decisions, passes.sets, pairs, parent, within=options.within):
             print(remark, file=sys.stderr)
+        return passes
+
+    if options.say.plan:
+        raise Planned(plan(passes_in(Folder(output)), output))
+    with output_folder(output) as folder:
+        passes = passes_in(folder)
         made, summaries = _clean(passes)
         code = exit_code(folder, made)
     _report(passes, made.counts, summaries, time.monotonic() - begun)
@@ -114,8 +123,12 @@ def _clean(passes: Passes) -> tuple[Made, list[SetSummary]]:
 
 
 def _dedup_sample(options: DedupOptions, flags: list[str]) -> int:
+    writes_to(CLEAN)
     sample_folder(PAIRS)
-    print(f"no --input_folder given: cleaning the sample's pairs of its validation set, into {CLEAN}")
+    if not options.say.quiet:
+        print(f"no --input_folder given: cleaning the sample's pairs of its validation set, into {CLEAN}")
+    if options.say.plan and not sample_web.is_drawn(SAMPLE):
+        raise NotThereYet(f"{SAMPLE}: the sample web is not drawn, as python -m pipelines.ingest does", SAMPLE)
     web = sample_web.build(SAMPLE)
     code = dedup(
         replace(
@@ -123,11 +136,11 @@ def _dedup_sample(options: DedupOptions, flags: list[str]) -> int:
             input_folder=PAIRS,
             output_folder=CLEAN,
             reference=(f"validation={web.validation}",),
-            incremental_mode="overwrite" if is_stale(CLEAN, PAIRS) else options.incremental_mode,
+            incremental_mode="renew" if options.incremental_mode == "incremental" else options.incremental_mode,
         ),
         flags,
     )
-    if code in (OK, NOTHING_KEPT):
+    if code in (OK, NOTHING_KEPT) and not options.say.quiet:
         pairs, clean = Folder(PAIRS), Folder(CLEAN)
         sample_web.print_tally(web, clean)
         sample_web.print_recall(web, pairs, clean)
@@ -146,7 +159,7 @@ def _report(passes: Passes, counts: Counts, summaries: list[SetSummary], seconds
         "rate": f"{counts.rows / seconds:,.1f} rows/s, {seconds:,.1f} s in all",
         "look at": f"{passes.folder}/{PAGE}",
     }
-    print_report("dedup", counts, facts)
+    print_report("dedup", counts, facts, quiet=passes.options.say.quiet)
 
 
 def _say_within(passes: Passes, counts: Counts) -> str:

@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -30,15 +31,19 @@ from pipelines.running.dataset import Made, Steps, exit_code, make_dataset, outp
 from pipelines.running.do_units import Engine, Step, do_units
 from pipelines.running.nothing_kept import say_nothing_kept
 from pipelines.running.output import Decision
+from pipelines.running.planning import seconds_a_row, standing, time_of
+from pipelines.running.recipe import Recipe
 from pipelines.running.report import human_bytes, print_report
 from pipelines.work.encode_options import EncodeOptions
 from pipelines.work.encode_recipe import recipe_of, units_of, work_of
+from pipelines.work.encoding import Encode
 from schemas import sample
 from schemas.exit_codes import NOTHING_KEPT
 from schemas.folder import Folder
-from schemas.manifest import is_deduplicated
+from schemas.manifest import Counts, is_deduplicated
 from schemas.opening import open_dataset
 from schemas.output_place import check_output
+from schemas.planning import Plan, Planned, with_hours, writes_to
 
 
 def encode(options: EncodeOptions, flags: list[str]) -> int:
@@ -54,6 +59,8 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
         print(f"{pairs}: was never deduplicated; a training will refuse the examples", file=sys.stderr)
     work = work_of(pairs, options)
     recipe = recipe_of(parent, work)
+    if options.say.plan:
+        raise Planned(_plan(options, parent, work, recipe, output))
     step = Step(
         work=work,
         title="encode",
@@ -70,42 +77,62 @@ def encode(options: EncodeOptions, flags: list[str]) -> int:
         made = make_dataset(folder, recipe, options.incremental_mode, prepare)
         code = exit_code(folder, made)
     if not made.already:
-        _report(folder, made, time.monotonic() - begun)
+        _report(folder, made, time.monotonic() - begun, quiet=options.say.quiet)
     if code == NOTHING_KEPT:
         say_nothing_kept("pipelines.encode", made.counts, f"{pairs}, which keeps no pair")
     return code
 
 
+def _plan(options: EncodeOptions, parent: dict[str, Any], work: Encode, recipe: Recipe, output: str) -> Plan:
+    """What is done, and the time for the pictures that are left."""
+    found = standing(output, recipe, options.incremental_mode, lambda _: units_of(recipe, parent))
+    if not found.left:
+        return found.plan
+    kept = {shard["name"]: Counts.of_json(shard["counts"]).kept for shard in parent["shards"]}
+    largest = max(found.left, key=lambda unit: kept[unit.shard])
+    rate = found.rate or seconds_a_row(work, largest)
+    if rate is None:
+        return replace(found.plan, hours=0.0)
+    seconds = time_of(kept, found.left, rate, _engine(options, []).processes_for(len(found.left)))
+    what = "from what is done" if found.rate else "for a few pictures were encoded here"
+    figures = {"pictures": sum(kept[unit.shard] for unit in found.left), "seconds_a_picture": rate}
+    return with_hours(replace(found.plan, figures=figures), seconds, what)
+
+
 def _engine(options: EncodeOptions, flags: list[str]) -> Engine:
     """One worker for each GPU where there are some: two would share its memory."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return Engine(flags, options.processes_count or gpus)
+    return Engine(flags, options.processes_count or gpus, options.say.quiet)
 
 
 def _encode_sample(options: EncodeOptions, flags: list[str]) -> int:
+    writes_to(sample.EXAMPLES)
     pairs, vocabulary = sample.sample_folder(sample.CLEAN), options.vocabulary
     if vocabulary == "builtin" and sample.is_there(sample.VOCABULARY):
         vocabulary = sample.VOCABULARY
-    print(
+    said = (
         f"no --input_folder given: encoding {pairs} with the vocabulary {vocabulary} and the dVAE {options.dvae}, into "
         f"{sample.EXAMPLES}"
     )
-    mode = "overwrite" if sample.is_stale(sample.EXAMPLES, pairs) else options.incremental_mode
+    if not options.say.quiet:
+        print(said)
     options = replace(options, input_folder=pairs, output_folder=sample.EXAMPLES, vocabulary=vocabulary)
-    return encode(replace(options, incremental_mode=mode), flags)
+    if options.incremental_mode == "incremental":
+        options = replace(options, incremental_mode="renew")
+    return encode(options, flags)
 
 
-def _report(folder: Folder, made: Made, seconds: float) -> None:
+def _report(folder: Folder, made: Made, seconds: float, *, quiet: bool) -> None:
     markers = made.markers
     captions, cut, crops = (sum(m.run.get(name, 0) for m in markers) for name in ("captions", "captions_cut", "crops"))
     stored = sum(file.size for marker in markers for file in marker.files)
     facts = {
-        "dataset": folder,
         "captions": f"{captions:,}, {cut:,} of them cut to 256 tokens",
         "crops": f"{crops:,}, {crops / seconds:,.1f} a second, {seconds:,.1f} s in all",
         "bytes": f"{human_bytes(stored)} stored in {counted(len(markers), 'shard')}",
+        "dataset": folder,
     }
-    print_report("encode", made.counts, facts)
+    print_report("encode", made.counts, facts, quiet=quiet)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,7 +22,6 @@ import functools
 import sys
 import time
 from collections.abc import Sequence
-from operator import attrgetter
 
 from pipelines.fetching.open_files import shortage
 from pipelines.forecast.planning import plan
@@ -35,13 +34,13 @@ from pipelines.running.nothing_kept import say_nothing_kept
 from pipelines.running.output import Decision, begin_retry, may_pass
 from pipelines.stages.filter import load_models
 from pipelines.work.ingest_options import IngestOptions
-from pipelines.work.ingest_recipe import open_list, recipe_of, recipe_of_list, work_again, work_of
+from pipelines.work.ingest_recipe import identity_of, open_list, recipe_of, recipe_of_list, work_again, work_of
 from pipelines.work.ingest_report import report
 from schemas.contents import check_no_pictures, check_pictures
-from schemas.exit_codes import NOTHING_KEPT, OK
+from schemas.exit_codes import NOTHING_KEPT
 from schemas.folder import Folder
-from schemas.manifest import fingerprint
 from schemas.output_place import check_output
+from schemas.planning import Planned
 
 _step = functools.partial(
     Step,
@@ -68,19 +67,19 @@ def _ingest(options: IngestOptions, flags: list[str], name: str) -> int:
             check_pictures(path, "--url_list")
         elif options.source.dataset is None:
             check_no_pictures(path, "--url_list")
-    if options.plan:
-        plan(options, name)
-        return OK
+    reads = {"--url_list": lists, "--image_folder": [options.source.image_folder]}
+    if options.output_folder is not None:
+        check_output(options.output_folder, "ingest", reads)
+    if options.say.plan:
+        raise Planned(plan(options, name))
     if options.output_folder is None:
         raise ValueError("--output_folder is missing; say where the dataset made of --url_list goes")
-    reads = {"--url_list": lists, "--image_folder": [options.source.image_folder]}
-    check_output(options.output_folder, "ingest", reads)
     begun = time.monotonic()
     make = _collect_again if options.incremental_mode == "retry" else _collect
     with output_folder(options.output_folder) as folder:
-        made = make(folder, options, Engine(flags, options.processes_count))
+        made = make(folder, options, Engine(flags, options.processes_count, options.say.quiet))
         code = exit_code(folder, made)
-    report(folder, made, time.monotonic() - begun)
+    report(folder, made, time.monotonic() - begun, quiet=options.say.quiet)
     if code == NOTHING_KEPT:
         say_nothing_kept("pipelines.ingest", made.counts, name)
     return code
@@ -92,7 +91,7 @@ def _collect(folder: Folder, options: IngestOptions, engine: Engine) -> Made:
     if source.local_folder is None:
         _say_what_is_short(options)
     recipe = recipe_of_list(options, source)
-    identity = recipe.identity if options.not_saved is None else fingerprint([recipe.identity, options.not_saved])
+    identity = identity_of(options, recipe)
 
     def prepare(output: Folder, decision: Decision) -> Steps:
         numbers = ShardNumbers(first=decision.first, digits=options.oom_shard_count)
@@ -133,7 +132,7 @@ def _share(options: IngestOptions) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    command = Command("pipelines.ingest", __doc__, IngestOptions, ingest, _share, attrgetter("plan"), decodes=True)
+    command = Command("pipelines.ingest", __doc__, IngestOptions, ingest, _share, decodes=True)
     return run(command, argv)
 
 

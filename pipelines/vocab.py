@@ -19,7 +19,7 @@ if __name__ == "__main__":
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dalle.text import tokenizer
@@ -28,6 +28,7 @@ from pipelines.captions.caption_streams import sample as draw
 from pipelines.running.command import Command, run
 from pipelines.running.dataset import Steps, exit_code, make_dataset, output_folder
 from pipelines.running.output import Decision
+from pipelines.running.planning import standing
 from pipelines.running.recipe import Recipe
 from schemas import sample
 from schemas.examples import TEXT_VOCABULARY
@@ -35,8 +36,11 @@ from schemas.folder import Folder
 from schemas.manifest import versions
 from schemas.options import no_change_of_bytes, options_json
 from schemas.output_place import check_output
+from schemas.planning import Plan, Planned, SayOptions, with_hours, writes_to
 from schemas.ranges import MOST_SEED, Between, check_ranges
 
+_TRIED = 10_000
+"""Captions that a plan learns from: more words are learnt from more captions in less than so many times the time."""
 _RANGES = {
     "vocab_size": Between(256, TEXT_VOCABULARY),
     "max_captions": Between(0, MOST_SEED),
@@ -60,8 +64,9 @@ class VocabOptions:
     """Learn from a seeded sample of so many captions, 1 or more; 0 is all."""
     seed: int = 0
     """Seed of the sample, 0 to 18,446,744,073,709,551,615."""
-    incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
-    """overwrite: start anew in a folder that holds a vocabulary made from something else."""
+    incremental_mode: Literal["incremental", "renew", "overwrite"] = no_change_of_bytes(default="incremental")
+    """overwrite: start anew in a folder that holds a vocabulary made from something else; renew: only in such a one."""
+    say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -84,6 +89,8 @@ def vocab(options: VocabOptions, flags: list[str]) -> int:
         source = options.input_folder or ", ".join(options.lists)
         raise ValueError(f"{source}: has no captions to learn from; give pairs that have some")
     recipe = recipe_of(options, captions)
+    if options.say.plan:
+        raise Planned(_plan(options, captions, recipe, output))
     with output_folder(output) as folder:
 
         def prepare(output: Folder, _: Decision) -> Steps:
@@ -92,7 +99,8 @@ def vocab(options: VocabOptions, flags: list[str]) -> int:
         made = make_dataset(folder, recipe, options.incremental_mode, prepare)
         code = exit_code(folder, made)
     if not made.already:
-        print(f"  vocabulary: {folder.path(tokenizer.FILE)}")
+        entries = f", {tokenizer.load(output).vocab_size:,} entries" if options.say.quiet else ""
+        print(f"  vocabulary: {folder.path(tokenizer.FILE)}{entries}")
     return code
 
 
@@ -111,11 +119,30 @@ def recipe_of(options: VocabOptions, captions: CaptionSource) -> Recipe:
 
 
 def _vocab_of_sample(options: VocabOptions, flags: list[str]) -> int:
+    writes_to(sample.VOCABULARY)
     pairs = sample.sample_folder(sample.CLEAN)
-    print(f"no --input_folder given: learning from the captions of {pairs}, into {sample.VOCABULARY}")
-    mode = "overwrite" if sample.is_stale(sample.VOCABULARY, pairs) else options.incremental_mode
-    options = replace(options, input_folder=pairs, output_folder=sample.VOCABULARY, incremental_mode=mode)
+    if not options.say.quiet:
+        print(f"no --input_folder given: learning from the captions of {pairs}, into {sample.VOCABULARY}")
+    options = replace(options, input_folder=pairs, output_folder=sample.VOCABULARY)
+    if options.incremental_mode == "incremental":
+        options = replace(options, incremental_mode="renew")
     return vocab(options, flags)
+
+
+def _plan(options: VocabOptions, captions: CaptionSource, recipe: Recipe, output: str) -> Plan:
+    """Whether it is done, and the time for all captions at the rate of the first thousands."""
+    plan = replace(standing(output, recipe, options.incremental_mode, lambda _: ()).plan, all=None)
+    if plan.state == "done":
+        return plan
+    begun, total, tried = time.monotonic(), 0, list[str]()
+    for portion in captions.portions():
+        total += len(portion)
+        tried += portion[: max(0, _TRIED - len(tried))]
+    reading, begun = time.monotonic() - begun, time.monotonic()
+    tokenizer.train(tried, options.vocab_size)
+    wanted = min(options.max_captions, total) if options.max_captions else total
+    seconds = 2 * reading + (time.monotonic() - begun) * wanted / len(tried)
+    return with_hours(replace(plan, figures={"captions": wanted}), seconds, "for a few captions were learnt from here")
 
 
 def _learn(folder: Folder, captions: CaptionSource, options: VocabOptions) -> dict[str, Any]:
@@ -129,10 +156,12 @@ def _learn(folder: Folder, captions: CaptionSource, options: VocabOptions) -> di
     drawn = draw(captions.portions, options.max_captions, options.seed, on_progress)
     learnt = tokenizer.train(drawn, options.vocab_size)
     seconds = time.monotonic() - begun
-    print(f"vocab\n\n  captions: {seen[0]:,} of {seen[1]:,}, {seconds:,.1f} s")
+    if not options.say.quiet:
+        print(f"vocab\n\n  captions: {seen[0]:,} of {seen[1]:,}, {seconds:,.1f} s")
     short = options.vocab_size - learnt.vocab_size
     why = f", {short:,} fewer than asked for: no more pairs occur twice in these captions" if short else ""
-    print(f"  entries: {learnt.vocab_size:,}{why}")
+    if not options.say.quiet:
+        print(f"  entries: {learnt.vocab_size:,}{why}")
     folder.write(tokenizer.FILE, learnt.content)
     return {"entries": learnt.vocab_size, "vocabulary": learnt.fingerprint}
 

@@ -109,6 +109,20 @@ def why_no_dataset(folder: Folder, tables: tuple[str, ...]) -> str:
     return f"{folder}: holds '{shown}' and no manifest.json, so it is not a finished dataset; {give}"
 
 
+def is_awaited(folder: Folder, tables: tuple[str, ...]) -> bool:
+    """Whether a folder without a manifest holds nothing, or what a job has begun that leaves what is wanted.
+
+    Args:
+        folder: as it was given.
+        tables: what it should have held; nothing means any dataset.
+    """
+    if folder.is_local and os.path.isfile(folder.root):
+        return False
+    if left := JOBS.get(job_in(folder)):
+        return bool(left.table) and (left.table in tables or not tables)
+    return not folder.names() and not folder.folders()
+
+
 def check_pictures(path: str | os.PathLike[str], flag: str) -> None:
     """Check that a folder which is to be gone through for pictures is there, and not what a job left without any.
 
@@ -179,6 +193,18 @@ def why_not_left(path: str, job: str, file: str = "model.safetensors") -> str:
     if left:
         return f"has no {file}, so it is not finished; run the python -m {wanted.command} command once more"
     return f"{f'holds no {file}' if os.listdir(path) else 'is empty'}, {expected}"
+
+
+def is_awaited_of(path: str, job: str) -> bool:
+    """Whether a path is not there, or an empty folder, or one in which just this job was begun.
+
+    Args:
+        path: a local folder or file, as it was given.
+        job: that leaves what is wanted, such as `train_prior`.
+    """
+    if not os.path.exists(path):
+        return True
+    return os.path.isdir(path) and (not os.listdir(path) or job_in(Folder(path)) == job)
 
 
 def _expected(tables: tuple[str, ...]) -> str:

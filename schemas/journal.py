@@ -24,6 +24,7 @@ from schemas.draft import NEXT, Draft
 from schemas.folder import RECIPE, Folder, is_work, rename, sync
 from schemas.lock import publishes
 from schemas.objects import objects_of
+from schemas.planning import NotThereYet
 from schemas.shapes import COUNT, INSIDE, TEXT, Shape, misfit, or_none
 
 JOURNAL = "_journal.json"
@@ -166,6 +167,18 @@ def check_not_between(folder: Folder) -> None:
         raise ValueError(
             f"{folder}: a change of this dataset is not all in place yet; if no run is at work on it, run the command "
             "that changed it again, or any job that reads it"
+        )
+
+
+def check_awaits_nothing(folder: Folder) -> None:
+    """Check, for a plan, that no change of what is read is half in place, which whoever reads it would put in place.
+
+    Raises:
+        NotThereYet: if one is.
+    """
+    if is_between(folder):
+        raise NotThereYet(
+            f"{folder}: a change of it is not all in place yet; who reads it next does the rest", folder.url
         )
 
 

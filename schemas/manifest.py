@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from schemas.contents import why_another, why_no_dataset
+from schemas.contents import is_awaited, why_another, why_no_dataset
 from schemas.counts import Counts as Counts
 from schemas.folder import RECIPE, FileRecord, Folder, canonical_json
-from schemas.journal import check_not_between
+from schemas.journal import check_awaits_nothing, check_not_between
 from schemas.manifest_shape import ANY_OPTIONS, MARKER, OptionsByTable, fault_of_manifest, fault_of_recipe
 from schemas.pairs import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS
+from schemas.planning import NotThereYet, is_planning
 from schemas.shapes import misfit
 
 MANIFEST = "manifest.json"
@@ -160,9 +161,12 @@ def read_manifest(
             table, was damaged, or a change of it is not all in place.
     """
     tables = (table,) if isinstance(table, str) else table
+    if is_planning():
+        check_awaits_nothing(folder)
     if not folder.exists(MANIFEST):
         check_not_between(folder)
-        raise ValueError(why_no_dataset(folder, tables))
+        why = why_no_dataset(folder, tables)
+        raise NotThereYet(why, folder.url) if is_awaited(folder, tables) else ValueError(why)
     value = folder.read_json(MANIFEST)
     check_not_between(folder)  # after it was read: before the journal came it was that of the files that lay there
     _check_version(folder, value)

@@ -10,6 +10,7 @@ from schemas.journal import check_not_between, is_between, roll_forward
 from schemas.lock import only_run
 from schemas.manifest import MANIFEST, Marker, fingerprint, read_manifest
 from schemas.manifest_shape import ANY_OPTIONS, OptionsByTable
+from schemas.planning import is_planning, reads
 
 
 def open_dataset(
@@ -26,7 +27,8 @@ def open_dataset(
         ValueError: if it is no finished dataset of this table, or was damaged.
         FolderInUse: if a run is just putting a change of it in place.
     """
-    if is_between(folder):
+    reads(folder.url)
+    if is_between(folder) and not is_planning():
         with only_run(folder) as held:
             settle(held)
     return read_manifest(folder, table=table, options=options)

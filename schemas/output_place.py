@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from schemas import planning
 from schemas.contents import JOBS, SAYS_WHOSE, foreign_in, job_in
 from schemas.folder import ROOMS, Folder
 from schemas.journal import is_between
@@ -50,6 +51,9 @@ def check_output(
         OSError: if the disk fails.
     """
     url = os.fspath(folder)
+    planning.writes_to(url)
+    for paths in reads.values():
+        planning.reads(*paths)
     if on_disk and (address := _ADDRESS.match(url)):
         raise ValueError(
             f"--output_folder {address[1]}://{url[address.end() :]}: is no local folder, and this command writes to "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from schemas.folder import Folder
-from schemas.manifest import MANIFEST, fingerprint, made_from, read_manifest
+from schemas.manifest import MANIFEST
+from schemas.planning import NotThereYet, reads
 
 SAMPLE = "data/sample"
 PAIRS, CLEAN, VOCABULARY, EXAMPLES = (f"{SAMPLE}/{name}" for name in ("pairs", "clean", "vocab", "examples"))
@@ -25,14 +26,8 @@ def sample_folder(folder: str) -> str:
     Raises:
         ValueError: if no job has left it here yet.
     """
+    reads(folder)
     if not is_there(folder):
         first = f"python -m pipelines.{_MADE_BY[folder]}"
-        raise ValueError(f"{folder}: no folder given, and the sample's is not there; run {first} first")
+        raise NotThereYet(f"{folder}: no folder given, and the sample's is not there; run {first} first", folder)
     return folder
-
-
-def is_stale(folder: str, parent: str) -> bool:
-    """Whether one of the sample's datasets was made from another one than now lies there, so that it is made anew."""
-    if not is_there(folder):
-        return False
-    return made_from(read_manifest(Folder(folder))) != fingerprint(read_manifest(Folder(parent)))

@@ -25,6 +25,7 @@ from dalle.prior.options import TrainPriorOptions
 from dalle.scene_judge.options import TrainJudgeOptions
 from pipelines.audit import AuditOptions
 from pipelines.copies.options import DedupOptions
+from pipelines.flow import FlowOptions
 from pipelines.running.flags import beams_flags
 from pipelines.vocab import VocabOptions
 from pipelines.work.encode_options import EncodeOptions
@@ -56,6 +57,7 @@ DRAWS = [GenerateOptions, EvaluateOptions]
 JOBS = [IngestOptions, DedupOptions, VocabOptions, EncodeOptions, AuditOptions]
 ROOMS: dict[str, list[type[Any]]] = {
     "pipelines/ingest": [IngestOptions], "pipelines/dedup": [DedupOptions], "pipelines/vocab": [VocabOptions],
+    "pipelines/flow": [FlowOptions], "pipelines/chain": [FlowOptions, *JOBS],
     "pipelines/encode": [EncodeOptions], "pipelines/audit": [AuditOptions], "pipelines/copies": [DedupOptions],
     "pipelines/auditing": [AuditOptions], "pipelines/fetching": [IngestOptions], "pipelines/forecast": [IngestOptions],
     "pipelines/lists": [IngestOptions, VocabOptions, DedupOptions], "pipelines/captions": [IngestOptions, VocabOptions],
@@ -71,7 +73,7 @@ ROOMS: dict[str, list[type[Any]]] = {
     "dalle/dvae": [TrainDVAEOptions, EncodeOptions, AuditOptions, *DRAWS],
 }  # fmt: skip
 """Whose command line the messages of a room are about; those of the others are about anybody's."""
-ANYBODY = [*JOBS, *TRAININGS, *DRAWS, AskOptions, CountOptions, JudgeOptions]
+ANYBODY = [*JOBS, *TRAININGS, *DRAWS, AskOptions, CountOptions, FlowOptions, JudgeOptions]
 
 
 def said(path: Path) -> Iterator[tuple[int, str]]:

@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOUSE = {
     "pipelines": """
-        ingest dedup vocab encode audit
-        forecast sample_web copies auditing
+        ingest dedup vocab encode audit flow
+        forecast sample_web copies auditing chain
         work
         stages
         captions
@@ -37,7 +37,7 @@ HOUSE = {
 
 A room is a folder, or a file at the package's top. Rooms of one floor do not import each other.
 """
-JOBS = {"ingest", "dedup", "vocab", "encode", "audit"}
+JOBS = {"ingest", "dedup", "vocab", "encode", "audit", "flow"}
 NEVER = {
     "schemas": {"torch", "apache_beam", "cv2", "PIL"},
     "dalle": {"apache_beam"},
@@ -137,6 +137,7 @@ def test_every_room_says_what_it_is() -> None:
         ("dalle.text.padding", ["torch", "apache_beam"]),
         ("pipelines.work", ["torch", "apache_beam"]),
         ("pipelines.running", ["torch", "apache_beam"]),
+        ("pipelines.flow", ["torch", "apache_beam", "numpy"]),
         ("pipelines.work.collect", ["torch"]),
         ("schemas.shards", ["torch", "apache_beam"]),
     ],

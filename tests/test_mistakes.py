@@ -26,6 +26,7 @@ from dalle.evaluation.options import EvaluateOptions
 from dalle.evaluation.study.asking import AskOptions
 from dalle.evaluation.study.counting import CountOptions
 from dalle.prior.options import TrainPriorOptions
+from dalle.scene_judge.options import TrainJudgeOptions
 from pipelines.audit import AuditOptions
 from pipelines.copies.options import DedupOptions
 from pipelines.vocab import VocabOptions
@@ -46,7 +47,7 @@ class Tried:
     """A flag that takes a whole number."""
     choice: str = "--incremental_mode"
     """A flag that takes one of some words."""
-    choices: str = "incremental or overwrite"
+    choices: str = "incremental, overwrite or renew"
     firsts: str = ""
     """What the first word may be, as a sentence has it."""
     takes_words: bool = False
@@ -57,7 +58,7 @@ class Tried:
         return " ".join(filter(None, ("python -m", self.module, self.first, "--help")))
 
 
-_JOB_MODES = "extend, incremental, overwrite or retry"
+_JOB_MODES = "extend, incremental, overwrite, renew or retry"
 COMMANDS = [
     Tried("pipelines.ingest", IngestOptions, number="--image_size", choices=_JOB_MODES),
     Tried("pipelines.dedup", DedupOptions, number="--processes_count"),
@@ -68,8 +69,9 @@ COMMANDS = [
     Tried("dalle.train_prior", TrainPriorOptions, "tiny", firsts="full, large, medium, base, small or tiny"),
     Tried("dalle.train_contrastive", TrainContrastiveOptions, "tiny", firsts="full, base, small or tiny"),
     Tried("dalle.train_detector", TrainDetectorOptions, "tiny", firsts="small or tiny"),
+    Tried("dalle.train_judge", TrainJudgeOptions, "tiny", firsts="small or tiny"),
     Tried("dalle.generate", GenerateOptions, takes_words=True),
-    Tried("dalle.evaluate", EvaluateOptions),
+    Tried("dalle.evaluate", EvaluateOptions, choices="incremental or overwrite"),
     Tried("dalle.study", AskOptions, "ask", choice="", firsts="ask or count"),
     Tried("dalle.study", CountOptions, "count", number="--votes", choice="", firsts="ask or count"),
 ]

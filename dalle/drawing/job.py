@@ -25,7 +25,7 @@ from dalle.drawing.judging import judged, kept_samples, table_of
 from dalle.drawing.options import GenerateOptions
 from dalle.drawing.page import write_page
 from dalle.drawing.parts import Batch, Unit, units
-from dalle.drawing.standing import JOB, has_begun, is_drawn, recipe_of
+from dalle.drawing.standing import JOB, has_begun, has_other_inputs, is_drawn, recipe_of
 from dalle.prior.lines import Given
 from schemas import opening
 from schemas.draft import NEXT, Draft
@@ -88,7 +88,7 @@ class Drawing:
                 folder holds something else.
         """
         self.generator.tokens(self.captions)
-        _ = self._given
+        _ = self.given
         if not is_between(self._folder):  # otherwise a run was killed as it put everything in its place
             self._is_drawn(self._folder)
 
@@ -100,7 +100,7 @@ class Drawing:
             FolderInUse: if another run is at work there.
         """
         self.check()
-        given, recipe = self._given, self._recipe
+        given, recipe = self.given, self._recipe
         with made(self._folder), only_run(self._folder) as held:
             folder = opening.settle(held)
             if self._is_drawn(folder):
@@ -116,6 +116,24 @@ class Drawing:
         return True
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether all of it is drawn already, and whole.
+
+        Raises:
+            ValueError: if the folder holds something else.
+        """
+        return self._is_drawn(self._folder)
+
+    @property
+    def drawn_so_far(self) -> int:
+        """Samples that a run which was stopped has drawn, and that are gone on with."""
+        own = Draft(self._folder, hides=True).own
+        if not own.exists(RECIPE) or own.read_json(RECIPE) != self._recipe:
+            return 0
+        batches = [(unit, batch) for unit in self._units() for batch in unit.batches]
+        return sum(batch.size for unit, batch in batches if any(map(own.exists, (unit.file, batch.file))))
+
+    @property
     def has_begun(self) -> bool:
         """Whether its folder holds this very drawing, finished or not, so that it can be gone on with."""
         return has_begun(self._folder, self._recipe)
@@ -129,10 +147,13 @@ class Drawing:
         return recipe_of(self.options, self.captions, self.generator)
 
     def _is_drawn(self, folder: Folder) -> bool:
-        return is_drawn(folder, self._recipe, overwrite=self.options.incremental_mode == "overwrite")
+        mode = self.options.incremental_mode
+        overwrite = mode == "overwrite" or (mode == "renew" and has_other_inputs(folder, self._recipe))
+        return is_drawn(folder, self._recipe, overwrite=overwrite)
 
     @functools.cached_property
-    def _given(self) -> Given | None:
+    def given(self) -> Given | None:
+        """Codes that stay."""
         options, models = self.options, self.generator.models
         if options.image is None:
             return None
@@ -146,8 +167,7 @@ class Drawing:
     def _draw(self, draft: Draft, given: Given | None) -> None:
         batches = [(unit, batch) for unit in self._units() for batch in unit.batches]
         done = [draft.own.exists(unit.file) for unit in self._units()]
-        drawn = sum(batch.size for unit, batch in batches if any(map(draft.own.exists, (unit.file, batch.file))))
-        self.watcher.begins(sum(batch.size for _, batch in batches), drawn)
+        self.watcher.begins(sum(batch.size for _, batch in batches), self.drawn_so_far)
         for unit, is_done in zip(self._units(), done, strict=True):
             if not is_done:
                 for batch in unit.batches:

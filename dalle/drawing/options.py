@@ -11,9 +11,10 @@ import tyro
 from dalle.prior.choosing import ChoosingOptions
 from dalle.prior.sampling import Precision
 from schemas.options import no_change_of_bytes
+from schemas.planning import SayOptions
 from schemas.ranges import MOST_EXAMPLES, Between, check_ranges
 
-IncrementalMode = Literal["incremental", "overwrite"]
+IncrementalMode = Literal["incremental", "renew", "overwrite"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,8 @@ class GenerateOptions:
     output_folder: Path = no_change_of_bytes(default=Path("drawn"))
     """Folder for pictures, samples.parquet and index.html; made if need be."""
     incremental_mode: IncrementalMode = no_change_of_bytes(default="incremental")
-    """incremental: go on where it was stopped; overwrite: draw anew, and replace what is there when all is drawn."""
+    """incremental: go on where it was stopped; overwrite: draw anew, and replace what is there when all is drawn;
+    renew: draw anew if models or captions have changed."""
     samples: int = 16
     """Samples of each caption, 1 or more; the paper draws 512."""
     keep: int | None = None
@@ -55,6 +57,7 @@ class GenerateOptions:
     """Samples that are drawn at a time, 1 or more; another size rounds in another way, and so draws other pictures."""
     precision: Precision = "bfloat16"
     """Number format of the prior's products."""
+    say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""

@@ -87,6 +87,16 @@ def has_begun(folder: Folder, recipe: Mapping[str, Any]) -> bool:
     return all(before.get(name) == recipe[name] for name in ("job", "inputs", "options"))
 
 
+def has_other_inputs(folder: Folder, recipe: Mapping[str, Any]) -> bool:
+    """Whether something lies in a folder that was drawn, or is being drawn, by other models or of other captions.
+
+    Raises:
+        ValueError: if what lies there was damaged.
+    """
+    places = (folder.inside(NEXT), RECIPE), (folder, MANIFEST)
+    return any(place.exists(name) and read_recipe(place, name)["inputs"] != recipe["inputs"] for place, name in places)
+
+
 def _content(file: str) -> bytes:
     check_regular(file)
     return Path(file).read_bytes()

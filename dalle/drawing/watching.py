@@ -27,11 +27,17 @@ _SHOWN = 60
 
 
 class Watcher:
-    """Shows how far the drawing is."""
+    """Shows how far the drawing is.
 
-    def __init__(self) -> None:
+    Args:
+        quiet: only on a terminal, where it goes again, and without pictures.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._terminal = trusted(sys.stderr).isatty()
         self._previews = PREVIEWS if trusted(sys.stdout).isatty() and console().color_system == "truecolor" else 0
+        self._previews *= not quiet
         self._bar = Progress(
             TextColumn("drawing"),
             BarColumn(),
@@ -77,7 +83,7 @@ class Watcher:
         rate = (drawn - self._before) / max(now - self._began, 1e-9)
         words = f"{int(drawn):,} of {self._samples:,} samples, {rate:,.2f} images/s"
         self._bar.update(self._task, completed=drawn, words=words)
-        if not self._terminal and now - self._said >= _LINE_EVERY and rate > 0:
+        if not (self._terminal or self._quiet) and now - self._said >= _LINE_EVERY and rate > 0:
             self._said = now
             print(f"  {words}, {time_left((self._samples - drawn) / rate)} left", file=sys.stderr, flush=True)
 

@@ -22,6 +22,7 @@ from dalle.dvae.files import BUILTIN, OPENAI_DECODER, OPENAI_ENCODER, join, load
 from dalle.dvae.network import DVAE, Decoder, Encoder
 from dalle.training.model_file import weights_of
 from schemas.manifest import WEIGHTS
+from schemas.planning import NotThereYet, reads
 
 EncoderPrecision = Literal["fp32", "bf16"]
 NAMES = "builtin, openai, a file, a folder of dalle.train_dvae or with encoder.pkl and decoder.pkl, or MODULE:FUNCTION"
@@ -91,8 +92,10 @@ def load_encoder(name: str = "builtin", precision: EncoderPrecision = "fp32", de
         raise ValueError(
             f"--dvae {name}: the weights that come with the package are missing ({path.name}); expected {NAMES}"
         )
+    if path != BUILTIN:
+        reads(path)
     if not path.exists():
-        raise ValueError(f"--dvae {name}: is not there; expected {NAMES}")
+        raise NotThereYet(f"--dvae {name}: is not there; expected {NAMES}", path)
     return DVAEEncoder(_load(path), precision, device)
 
 

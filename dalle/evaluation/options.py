@@ -10,6 +10,7 @@ from dalle.evaluation.resizing import ResizeName
 from dalle.prior.choosing import ChoosingOptions
 from dalle.prior.sampling import Precision
 from schemas.options import no_change_of_bytes
+from schemas.planning import SayOptions
 from schemas.ranges import MOST_EXAMPLES, MOST_SEED, Between, check_ranges
 
 ScaleName = Literal["tf", "dmgan"]
@@ -149,6 +150,7 @@ class EvaluateOptions:
     """What to do about pictures that cannot be decoded: fail after all are seen, or judge the others."""
     incremental_mode: IncrementalMode = no_change_of_bytes(default="incremental")
     """`overwrite` replaces an evaluation of something else in the output folder."""
+    say: SayOptions = field(default_factory=SayOptions)
     network: NetworkOptions = field(default_factory=NetworkOptions)
     measure: MeasureOptions = field(default_factory=MeasureOptions)
     match: MatchOptions = field(default_factory=MatchOptions)

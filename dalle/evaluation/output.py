@@ -27,14 +27,13 @@ JOB = "evaluate"
 FORMAT_VERSION = 1
 
 
-def begin(folder: Folder, options: EvaluateOptions) -> None:
-    """Look at what is there, and write that the run has begun; the folder is held.
+def check_before(folder: Folder, options: EvaluateOptions) -> None:
+    """Look at what is there.
 
     Raises:
         ValueError: if it is of another job, or of another evaluation that is not to be overwritten.
     """
     asked = options_json(options)
-    recipe = {"job": JOB, "inputs": [], "options": asked}
     check_whose(folder, JOB)
     before = _before(folder)
     had = asked if before is None else before["options"]
@@ -44,8 +43,17 @@ def begin(folder: Folder, options: EvaluateOptions) -> None:
             f"{folder}: holds an evaluation with another {', '.join(names)}; give another --output_folder, or "
             "--incremental_mode overwrite, which keeps the features"
         )
+
+
+def begin(folder: Folder, options: EvaluateOptions) -> None:
+    """Look at what is there, and write that the run has begun; the folder is held.
+
+    Raises:
+        ValueError: if it is of another job, or of another evaluation that is not to be overwritten.
+    """
+    check_before(folder, options)
     folder.sweep()
-    folder.write_json(RECIPE, recipe)
+    folder.write_json(RECIPE, {"job": JOB, "inputs": [], "options": options_json(options)})
     for name in (EVALUATION, PLOT, BEST_OF, CAPTIONS, TEXTS):
         folder.remove(name)
     folder.remove_tree(STATISTICS)

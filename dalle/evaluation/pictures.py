@@ -20,11 +20,13 @@ import numpy as np
 
 from dalle.evaluation.samples import SAMPLES, open_samples, read_picture
 from dalle.pictures.folders import picture_names
+from schemas.contents import job_in
 from schemas.folder import Folder
 from schemas.manifest import MANIFEST, Counts, fingerprint, lineage_from
 from schemas.opening import check_unchanged, open_dataset
 from schemas.pair_shards import read_ledger, read_pictures
 from schemas.pairs import SUCCESS
+from schemas.planning import NotThereYet, is_planning, reads
 
 
 class Source(Protocol):
@@ -167,9 +169,13 @@ def open_source(path: str, flag: str, captions: frozenset[str] | None = None) ->
         ValueError: if it is none of these.
         OSError: if it is not there.
     """
+    reads(path)
     if "://" not in path and not path.endswith(".parquet") and not os.path.exists(path):
-        raise ValueError(f"{flag} {path}: is not there; expected a folder of pictures, a samples.parquet, or a dataset")
+        why = "is not there; expected a folder of pictures, a samples.parquet, or a dataset"
+        raise NotThereYet(f"{flag} {path}: {why}", path)
     folder = Folder(path)
+    if is_planning() and not folder.exists(SAMPLES) and job_in(folder) == "generate":
+        raise NotThereYet(f"{flag} {path}: is not drawn to its end", path)
     here = folder.root if folder.is_local and "://" in path else path
     if folder.is_local and here.endswith(".parquet"):
         return open_samples(Path(here), captions)

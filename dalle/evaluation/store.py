@@ -65,6 +65,9 @@ class Store:
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._places
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def add(self, digests: Sequence[bytes], features: np.ndarray) -> None:
         """Keep the features of some pictures, [n, D]."""
         data = io.BytesIO()

@@ -75,10 +75,8 @@ class SizeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What is said before anything is loaded."""
+    """What --plan counts with."""
 
-    plan: bool = no_change_of_bytes(default=False)
-    """Only print what the training will take: memory by part and by GPU, FLOP of a step, days."""
     gpus: int = no_change_of_bytes(default=1)
     """GPUs, or processes, that --plan counts with, 1 to 10^6."""
     tflops: float | None = no_change_of_bytes(default=None)
@@ -146,7 +144,7 @@ class TrainPriorOptions:
         """Bad values fail before anything starts."""
         ranges = {"micro_batch_size": Between(1, MOST_EXAMPLES), "ema_every": Between(1, MOST_STEPS)}
         check_ranges(self, {**ranges, "ema_decay": Below(0, 1)})
-        if self.planning.plan and self.planning.gpus % self.sharding.shard:
+        if self.loop.say.plan and self.planning.gpus % self.sharding.shard:
             raise ValueError(
                 f"--shard {self.sharding.shard}: --gpus {self.planning.gpus} cannot be put into groups of "
                 f"{self.sharding.shard}; give a multiple of {self.sharding.shard}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import psutil
 import torch
@@ -23,8 +24,19 @@ SHARE = 0.62
 _KEPT = {"none": "all kept", "selective": "what products and attention make kept", "blocks": "recomputed"}
 
 
-def plan(options: TrainPriorOptions, config: PriorConfig) -> Iterator[str]:
-    """Lines for a person.
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a training takes."""
+
+    lines: Sequence[str]
+    """For a person."""
+    figures: Mapping[str, float]
+    seconds: float
+    """Of all its steps."""
+
+
+def needs(options: TrainPriorOptions, config: PriorConfig) -> Needs:
+    """What a training takes.
 
     Args:
         options: of the training.
@@ -34,13 +46,13 @@ def plan(options: TrainPriorOptions, config: PriorConfig) -> Iterator[str]:
     device = torch.device("cuda") if planned_elsewhere else device_of(options.loop.device)
     dtype = precision_on(device, options.optimizer.precision)
     weights = weights_of(config)
-    yield (
+    lines = [
         f"  network: {config.layers} layers, {config.heads} heads of {config.head_size}, {config.text_length} text "
         f"positions, {config.side} x {config.side} codes\n"
         f"  weights: {weights.matrices:,} in the matrices of its blocks ({_gb(2 * weights.matrices)} in 16 bits), "
         f"{weights.gains_and_biases:,} gains and biases, {weights.embeddings:,} in embeddings, {weights.logits:,} in "
         f"the output layers"
-    )
+    ]
     examples = min(options.micro_batch_size, max(1, options.loop.batch_size // options.planning.gpus))
     shard = options.sharding.shard
     held = held_by(
@@ -58,15 +70,27 @@ def plan(options: TrainPriorOptions, config: PriorConfig) -> Iterator[str]:
     errors = f"error buffers {_gb(held.errors)}, " if held.errors else ""
     gathered = f"whole weights {_gb(held.gathered)}, " if held.gathered else ""
     if shard > 1:
-        yield f"  {shard:,} processes hold weights, gradients, moments and average together, each a part of them"
-    yield (
+        lines.append(
+            f"  {shard:,} processes hold weights, gradients, moments and average together, each a part of them"
+        )
+    lines.append(
         f"  memory of each process: {_gb(held.total + process)}: weights {_gb(held.weights)}, gradients "
         f"{_gb(held.gradients)}, moments {_gb(held.moments)}, average {_gb(held.average)}, {errors}{gathered}"
         f"activations {_gb(held.kept)} ({examples} examples at a time, {what}), in passing {_gb(held.passing)}, gaps "
         f"{_gb(held.gaps)}, the program {_gb(process)}"
     )
-    yield from _sent(options, config, dtype)
-    yield from _time(options, config, SHARE * product_flops(device, dtype) if options.planning.tflops is None else 0.0)
+    lines += _sent(options, config, dtype)
+    measured = SHARE * product_flops(device, dtype) if options.planning.tflops is None else 0.0
+    a_step = _step(options, config, measured)
+    figures = {
+        "weights": weights.matrices + weights.gains_and_biases + weights.embeddings + weights.logits,
+        "bytes_of_a_process": held.total + process,
+        "flop_of_a_step": a_step.flops,
+        "seconds_a_step": a_step.seconds,
+    }
+    return Needs(
+        lines=[*lines, *_time(options, config, a_step)], figures=figures, seconds=options.loop.steps * a_step.seconds
+    )
 
 
 def _sent(options: TrainPriorOptions, config: PriorConfig, dtype: torch.dtype) -> Iterator[str]:
@@ -93,13 +117,36 @@ def _sent(options: TrainPriorOptions, config: PriorConfig, dtype: torch.dtype) -
         )
 
 
-def _time(options: TrainPriorOptions, config: PriorConfig, measured: float) -> Iterator[str]:
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """What a step of a training computes."""
+
+    flops: float
+    """Without what is computed again."""
+    done: float
+    """With it."""
+    speed: float
+    """FLOP a second of all processes."""
+    measured: bool
+    """Whether that is a share of what this machine does."""
+
+    @property
+    def seconds(self) -> float:
+        return self.done / self.speed
+
+
+def _step(options: TrainPriorOptions, config: PriorConfig, measured: float) -> _Step:
+    flops = TRAINING * forward_flops(config) * options.loop.batch_size
+    done = flops * ((TRAINING + 1) / TRAINING if options.recompute == "blocks" else 1)
+    speed = options.planning.gpus * (measured or 1e12 * (options.planning.tflops or 0))
+    return _Step(flops=flops, done=done, speed=speed, measured=bool(measured))
+
+
+def _time(options: TrainPriorOptions, config: PriorConfig, a_step: _Step) -> Iterator[str]:
     """How much is computed, and for how long."""
     loop, planning = options.loop, options.planning
-    flops = TRAINING * forward_flops(config) * loop.batch_size
-    done = flops * ((TRAINING + 1) / TRAINING if options.recompute == "blocks" else 1)
-    speed = planning.gpus * (measured or 1e12 * (planning.tflops or 0))
-    share = f" ({100 * SHARE:.0f} % of what this machine does)" if measured else ""
+    flops, done, speed = a_step.flops, a_step.done, a_step.speed
+    share = f" ({100 * SHARE:.0f} % of what this machine does)" if a_step.measured else ""
     tokens = loop.batch_size * (config.text_length + config.codes)
     yield (
         f"  a step: {loop.batch_size:,} examples, {tokens:,} tokens, {flops:.2e} FLOP"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from schemas.json_text import parse_json
+from schemas.planning import check_is_there, is_planning
 from schemas.regular_file import check_regular
 
 
@@ -28,6 +29,8 @@ def caption_lines(file: str) -> Iterator[tuple[str, str]]:
     if file == "-":
         content = sys.stdin.buffer.read()
     else:
+        if is_planning():
+            check_is_there(file)
         check_regular(file)
         content = Path(file).read_bytes()
     try:

@@ -27,9 +27,10 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from schemas.contents import why_not_left
+from schemas.contents import is_awaited_of, why_not_left
 from schemas.examples import TEXT_LENGTH, TEXT_VOCABULARY
 from schemas.json_text import parse_json
+from schemas.planning import NotThereYet, reads
 from schemas.regular_file import check_regular
 from schemas.stores import open_bytes
 
@@ -179,8 +180,10 @@ def load(path: str | os.PathLike[str] = BUILTIN) -> Tokenizer:
         OSError: if it cannot be read.
     """
     where = str(path)
+    if path != BUILTIN:
+        reads(where)
     if "://" not in where and (why := why_not_left(where, "vocab", FILE)):
-        raise ValueError(f"{where}: {why}")
+        raise NotThereYet(f"{where}: {why}", where) if is_awaited_of(where, "vocab") else ValueError(f"{where}: {why}")
     if not where.endswith(".json") and not os.path.isfile(where):
         where = f"{where.rstrip('/')}/{FILE}"
     if "://" not in where:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from dalle.flags import parse
 from dalle.training.logs import print_messages
-from dalle.training.model_folder import is_stale
+from dalle.training.options import LoopOptions
 from schemas.commands.ending import CommandWords, conclude
 from schemas.commands.printing import coloured
-from schemas.folder import Folder
-from schemas.manifest import fingerprint, read_manifest
+from schemas.planning import only_says, planned, writes_to
 from schemas.sample import is_there, sample_folder
 
-OptionsT = TypeVar("OptionsT")
+OptionsT = TypeVar("OptionsT", bound="_Trains")
+
+
+class _Trains(Protocol):
+    """Options of any training."""
+
+    @property
+    def loop(self) -> LoopOptions:
+        """What every training is told."""
+        ...
+
 
 STOPPED = "stopped; the same command goes on from the last checkpoint, or begins again if there is none"
 
@@ -57,17 +66,20 @@ class Sample:
     """Folder of the vocabulary that the dataset was made with, if it is there; --vocabulary names it."""
 
     def flags(self) -> list[str]:
-        """Those that stand for none; the training begins anew if the dataset has changed since.
+        """Those that stand for none; the training begins anew if the dataset has changed since."""
+        flags = ["tiny", "--input_folder", self.dataset, "--output_folder", self.model, "--incremental_mode", "renew"]
+        if self.vocabulary is not None and is_there(self.vocabulary):
+            flags += ["--vocabulary", self.vocabulary]
+        return flags
+
+    def check(self) -> None:
+        """Check that it can be trained.
 
         Raises:
             ValueError: if the dataset is not there yet.
         """
-        dataset = sample_folder(self.dataset)
-        flags = ["tiny", "--input_folder", dataset, "--output_folder", self.model]
-        if self.vocabulary is not None and is_there(self.vocabulary):
-            flags += ["--vocabulary", self.vocabulary]
-        stale = is_stale(Path(self.model), fingerprint(read_manifest(Folder(dataset))))
-        return [*flags, "--incremental_mode", "overwrite"] if stale else flags
+        writes_to(self.model)
+        sample_folder(self.dataset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +94,6 @@ class TrainingCommand(Generic[OptionsT]):
     """By name, one sentence and the options, which are the defaults of the flags after it."""
     train: Callable[[OptionsT], int]
     """Does it; gives the exit code."""
-    only_prints: Callable[[OptionsT], bool] = lambda _options: False
-    """Whether what is printed is all that is wanted, as of a plan: then it must be possible to print it."""
     sample: Sample | None = None
     """What no arguments at all stand for."""
 
@@ -97,17 +107,27 @@ class TrainingCommand(Generic[OptionsT]):
 
         def work() -> int:
             print_messages()
-            if not words and self.sample is not None:
-                words.extend(self.sample.flags())
-                print(f"no arguments given: {' '.join(words)}")
+            sample = self.sample if only_says(words) else None
+            if sample is not None:
+                words[:0] = sample.flags()
             check_renamed(words)
             with coloured(words):
                 options = parse(self.name, self.manual, self.presets, words)
             asked.append(options)
-            return self.train(options)
+
+            def train() -> int:
+                if options.loop.say.quiet:
+                    logging.getLogger("dalle").setLevel(logging.WARNING)
+                if sample is not None and not options.loop.say.quiet:
+                    print(f"no arguments given: {' '.join(words)}")
+                if sample is not None:
+                    sample.check()
+                return self.train(options)
+
+            return planned(self.name.rpartition(".")[2], options.loop.say, train)
 
         def only_prints() -> bool:
-            return any(self.only_prints(options) for options in asked)
+            return any(options.loop.say.plan for options in asked)
 
         return conclude(CommandWords(name=self.name, stopped=STOPPED), work, only_prints)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -19,6 +20,7 @@ from dalle.training.cuts import Piece
 from dalle.training.logs import TENSORBOARD, Log, NoLog, time_left
 from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish
 from dalle.training.options import LoopOptions
+from dalle.training.planning import Stretch, Trying, plan, plan_of_many
 from dalle.training.ranks import Ranks, is_broken_line, is_first
 from dalle.training.set_aside import CHECKPOINTS, is_set_aside, settle
 from dalle.training.standing import SpoiltTraining, Standing
@@ -33,6 +35,7 @@ from schemas.folder import Folder
 from schemas.lock import only_run
 from schemas.manifest import WEIGHTS, fingerprint
 from schemas.output_place import Reads, check_output, made
+from schemas.planning import Planned
 
 BatchT = TypeVar("BatchT")
 BatchOut = TypeVar("BatchOut", covariant=True)
@@ -122,6 +125,7 @@ def train(
     ranks: Ranks,
     recipe: ModelRecipe,
     introduce: Callable[[], None] = lambda: None,
+    trying: Callable[[], Trying] | None = None,
 ) -> bool:
     """Train from the last checkpoint, or from the beginning, to the weights and the manifest.
 
@@ -132,6 +136,7 @@ def train(
             the weights together: then a checkpoint's parts in it are read and written by the first group of them.
         recipe: what the model is made from.
         introduce: tells the user what will be trained, on the first process, once it is known that it may be.
+        trying: steps that a plan may try; by default those of the run.
 
     Returns:
         whether there was anything to do.
@@ -140,6 +145,11 @@ def train(
         ValueError: if the output folder holds something else, or processes were started with different things.
         FolderInUse: if another run is at work there.
     """
+    if options.say.plan and ranks.first:
+        tries = trying or (lambda: Trying([Stretch(until=options.steps, run=run)], options.batch_size))
+        raise Planned(plan(options, recipe, tries) if ranks.count == 1 else plan_of_many(options, recipe))
+    if options.say.plan:
+        return False
     # how often the log is written as well: all ranks add up its figures, and may save and evaluate together
     every = [options.log_every]
     if ranks.together:
@@ -153,11 +163,16 @@ def train(
     ):
         said = ""
         if store is not None and ranks.first:
-            fetched = store.fetch(recipe, options.steps, anew=options.incremental_mode == "overwrite")
+            mode = options.incremental_mode
+            is_anew = mode == "overwrite"
+            if mode == "renew":
+                is_anew = decide(options.output_folder, recipe, options.steps, mode).anew
+            fetched = store.fetch(recipe, options.steps, anew=is_anew)
             said = f"  fetched {fetched}" if fetched else "  the store of checkpoints has none that is later"
 
         def say_what_begins() -> None:
-            introduce()
+            if not options.say.quiet:
+                introduce()
             if said:
                 print(said)
 
@@ -166,7 +181,7 @@ def train(
             return False
         try:
             with _log(options, begun, ranks) as log:
-                _take_steps(run, options, begun, _Saving(options.output_folder, ranks, recipe, store), log)
+                last = _take_steps(run, options, begun, _Saving(options.output_folder, ranks, recipe, store), log)
             if ranks.first:
                 finish(options.output_folder, recipe, run.save)
             elif ranks.together:
@@ -174,7 +189,10 @@ def train(
         except OSError as error:  # something was written by now: it is no mistake in what was asked for
             raise CommandFailed(cause_outside(error)) from error
         if ranks.first:
+            if options.say.quiet and last:
+                print(f"  {options.steps:,} steps: {last}")
             print(f"  weights: {options.output_folder / WEIGHTS}")
+        if ranks.first and not options.say.quiet:
             print(f"  look at: tensorboard --logdir {options.output_folder / TENSORBOARD}")
     return True
 
@@ -254,9 +272,13 @@ def _go_on(run: Run[Any], state: Mapping[str, Any], name: str) -> None:
         raise ValueError(f"{name}: {error}") from None
 
 
-def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, saving: _Saving, log: Log | None) -> None:
-    """The steps that are left. A signal that asks to end waits for nothing that is long, and for all that changes."""
-    evaluation_is_due, ranks = begun.evaluation_is_due, saving.ranks
+def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, saving: _Saving, log: Log | None) -> str:
+    """The steps that are left. A signal that asks to end waits for nothing that is long, and for all that changes.
+
+    Returns:
+        what was last said of the training.
+    """
+    evaluation_is_due, ranks, summary = begun.evaluation_is_due, saving.ranks, ""
 
     def remember() -> dict[str, Any]:
         return {
@@ -279,7 +301,7 @@ def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, saving: _Sav
         def evaluate() -> None:
             nonlocal evaluation_is_due
             if log is not None:
-                with clock.elsewhere():
+                with clock.elsewhere(), _said(options):
                     run.watch(standing.step, log)
             evaluation_is_due = False
             standing.whole(standing.step)
@@ -305,15 +327,22 @@ def _take_steps(run: Run[Any], options: LoopOptions, begun: _Begun, saving: _Sav
                 standing.whole(step)
                 if log is not None:
                     log.figures(step, figures)
-                if ranks.first:
+                summary = run.summary(figures)
+                if ranks.first and not options.say.quiet:
                     left = time_left((options.steps - step) * seconds)
-                    print(f"  step {step:,} of {options.steps:,}, {left} left: {run.summary(figures)}", flush=True)
+                    print(f"  step {step:,} of {options.steps:,}, {left} left: {summary}", flush=True)
                 _check_finite(figures["loss"], step, options.output_folder)
             if evaluation_is_due:
                 evaluate()
             if log is not None and (step == options.steps or step % options.save_every == 0):
                 standing.saved(save(step, remember()))
         stop_together(ranks)
+    return summary
+
+
+def _said(options: LoopOptions) -> contextlib.AbstractContextManager[object]:
+    """Inside the block nothing is printed on standard output, if it is to be quiet: the log has it."""
+    return contextlib.redirect_stdout(io.StringIO()) if options.say.quiet else contextlib.nullcontext()
 
 
 def _check_finite(loss: float, step: int, folder: Path) -> None:

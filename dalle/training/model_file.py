@@ -16,10 +16,13 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
-from schemas.contents import why_not_left
+from schemas.contents import is_awaited_of, why_not_left
+from schemas.folder import Folder
+from schemas.journal import check_awaits_nothing
 from schemas.json_text import parse_json
 from schemas.manifest import WEIGHTS
 from schemas.options import spelled
+from schemas.planning import NotThereYet, is_planning, reads
 from schemas.regular_file import check_regular
 
 ConfigT = TypeVar("ConfigT")
@@ -88,9 +91,13 @@ def weights_of(name: str | Path, job: str, flag: str = "") -> Path:
     Raises:
         ValueError: if there is none, or the folder is another job's.
     """
-    if why := why_not_left(str(name), job):
-        raise ValueError(f"{flag} {name}: {why}".lstrip())
+    reads(name)
     path = Path(name)
+    if is_planning():
+        check_awaits_nothing(Folder(path if path.is_dir() else path.parent))
+    if why := why_not_left(str(name), job):
+        sentence = f"{flag} {name}: {why}".lstrip()
+        raise NotThereYet(sentence, name) if is_awaited_of(str(name), job) else ValueError(sentence)
     return path / WEIGHTS if path.is_dir() else path
 
 

@@ -30,7 +30,7 @@ from schemas.manifest import MANIFEST, WEIGHTS, manifest, read_manifest, read_re
 from schemas.options import spelled
 from schemas.output_place import check_whose
 
-IncrementalMode = Literal["incremental", "overwrite"]
+IncrementalMode = Literal["incremental", "renew", "overwrite"]
 
 _MAKE_THE_WEIGHTS = ("numpy", "opencv-python-headless", "torch")
 _MAY_CHANGE = ("steps",)
@@ -93,7 +93,7 @@ def decide(folder: Path, recipe: ModelRecipe, steps: int, mode: IncrementalMode)
     check_whose(Folder(folder), recipe.job)
     if previous is None:
         return Resumption()
-    if mode == "overwrite":
+    if mode == "overwrite" or (mode == "renew" and list(previous["inputs"]) != recipe.to_json()["inputs"]):
         return Resumption(anew=True)
     check_same(folder, previous, recipe.to_json())
     last = checkpoint.latest(folder / CHECKPOINTS)
@@ -122,12 +122,6 @@ def recipe_in(folder: Path) -> Mapping[str, Any] | None:
         if (folder / name).is_file():
             return read_recipe(Folder(folder), name)
     return None
-
-
-def is_stale(folder: Path, sha256: str) -> bool:
-    """Whether a model lies there that was made from another input than this one."""
-    previous = recipe_in(folder)
-    return previous is not None and sha256 not in [one["sha256"] for one in previous["inputs"]]
 
 
 def begin(folder: Path, resumption: Resumption, recipe: ModelRecipe) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dalle.training.model_folder import IncrementalMode
 from schemas.options import no_change_of_bytes
+from schemas.planning import SayOptions
 from schemas.ranges import MOST_EXAMPLES, MOST_STEPS, Between, check_ranges
 
 _RANGES = {
@@ -26,7 +27,8 @@ class LoopOptions:
     output_folder: Path = no_change_of_bytes(default=Path("model"))
     """Folder for checkpoints, log and weights; made if need be."""
     incremental_mode: IncrementalMode = no_change_of_bytes(default="incremental")
-    """incremental: go on from the last checkpoint; overwrite: start anew, deleting what this job left there before."""
+    """incremental: go on from the last checkpoint; overwrite: start anew, deleting what this job left there before;
+    renew: start anew if what it is trained on has changed."""
     steps: int = 1_000
     """Steps of the optimizer, 1 or more."""
     batch_size: int = 32
@@ -44,6 +46,7 @@ class LoopOptions:
     """Steps between two evaluations of the averaged weights; 0 makes none."""
     save_every: int = no_change_of_bytes(default=1_000)
     """Steps between two checkpoints, 1 or more; the last step always leaves one."""
+    say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""

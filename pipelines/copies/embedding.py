@@ -29,7 +29,7 @@ REFERENCES_AT_ONCE = 500
 MAKE_VECTORS = ("numpy", "opencv-python-headless", "pillow", "pillow-heif", "simplejpeg", "torch")
 """The libraries on which vectors depend, beside the detector."""
 REFERENCE_TABLE = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("caption", pa.string())])
-_NOTE_EVERY = 64
+_NOTE_EVERY = 8
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from dalle.detectors import Embedder
@@ -11,6 +11,7 @@ from pipelines.copies.references import ReferenceArgument
 from schemas.folder import Folder
 from schemas.matches import Decisions, Linkage, read_decisions
 from schemas.options import no_change_of_bytes
+from schemas.planning import SayOptions
 from schemas.ranges import MOST_PROCESSES, Between, check_ranges
 
 _BELOW_THRESHOLD = 0.2
@@ -56,18 +57,19 @@ class DedupOptions:
     within_cells: int = 0
     """Cells that --within searches alone, 1 to 16,777,216: more are faster and miss more; 0 is by the number of
     pictures."""
-    incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
-    """incremental: do what is missing; overwrite: start anew."""
+    incremental_mode: Literal["incremental", "renew", "overwrite"] = no_change_of_bytes(default="incremental")
+    """incremental: do what is missing; overwrite: start anew; renew: start anew if its input has changed."""
     processes_count: int = no_change_of_bytes(default=0)
     """Worker processes on this machine, 1 to 4,096; 0 is one for each core."""
+    say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
         check_ranges(self, _RANGES)
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.startswith("within_") and value != field.default and not self.within:
-                raise ValueError(f"--{field.name} {value}: is for --within, which is not given")
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name.startswith("within_") and value != one.default and not self.within:
+                raise ValueError(f"--{one.name} {value}: is for --within, which is not given")
 
 
 def thresholds_of(options: DedupOptions, embedder: Embedder) -> dict[str, float]:

@@ -142,12 +142,16 @@ class Passes:
             folder.remove_tree(LOCKS)
             tidy(folder)
 
+    @property
+    def embedding_units(self) -> list[Unit]:
+        """The shards, each with what the vectors of its pictures are made from."""
+        return self._units_of_kept([self.embedder.fingerprint, versions(*MAKE_VECTORS)])
+
     def _embed(self) -> None:
         """Leave the vectors of all pictures that are kept."""
         folder = _made(self.folder.inside(VECTORS))
         work = EmbedPairs(pairs=self.pairs, detector=self.options.detector)
-        units = self._units_of_kept([self.embedder.fingerprint, versions(*MAKE_VECTORS)])
-        self.do(folder, units, Step(work=work, title="embed the pictures"))
+        self.do(folder, self.embedding_units, Step(work=work, title="embed the pictures"))
         say_detector(folder, self.embedder)
 
     def _compare(self) -> None:

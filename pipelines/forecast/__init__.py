@@ -7,8 +7,8 @@
 A few rows, drawn by hash, are tried by the very stages that would collect them. Nothing is written.
 """
 
-from pipelines.forecast.estimate import Machine, forecast
+from pipelines.forecast.estimate import Forecast, Machine, forecast
 from pipelines.forecast.probing import draw, probe
 from pipelines.forecast.report import print_forecast
 
-__all__ = ["Machine", "draw", "forecast", "print_forecast", "probe"]
+__all__ = ["Forecast", "Machine", "draw", "forecast", "print_forecast", "probe"]

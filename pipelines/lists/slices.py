@@ -72,15 +72,9 @@ def make_plan(
     Raises:
         ValueError: if the list has no rows.
     """
-    if folder.exists(_INDEX):
-        index = folder.read_json(_INDEX)
-        if fault := misfit(index, _SHAPE):
-            raise ValueError(
-                f"{folder.path(_INDEX)}: {fault}; it was damaged after writing, remove the folder {PLAN} and run again"
-            )
-        if index["identity"] == identity:
-            return _plan(index, numbers)
-        folder.remove_tree(PLAN)
+    if before := plan_before(folder, identity, numbers):
+        return before
+    folder.remove_tree(PLAN)
     try:
         index = {"identity": identity, **_write_slices(_slices(rows, rows_per_unit), folder)}
     except ValueError:  # the list is not what the flags say, which may turn out at its end
@@ -88,6 +82,22 @@ def make_plan(
         raise
     folder.write_json(_INDEX, index)
     return _plan(index, numbers)
+
+
+def plan_before(folder: Folder, identity: str, numbers: ShardNumbers) -> Plan | None:
+    """The units that an interrupted run left in the output folder, if it was of the same list; only reads.
+
+    Raises:
+        ValueError: if what it left was damaged.
+    """
+    if not folder.exists(_INDEX):
+        return None
+    index = folder.read_json(_INDEX)
+    if fault := misfit(index, _SHAPE):
+        raise ValueError(
+            f"{folder.path(_INDEX)}: {fault}; it was damaged after writing, remove the folder {PLAN} and run again"
+        )
+    return _plan(index, numbers) if index["identity"] == identity else None
 
 
 def _write_slices(slices: Iterable[pa.Table], folder: Folder) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from dalle.sandbox import fork_ahead
 from pipelines import local
@@ -18,8 +18,19 @@ from pipelines.running.runners import check_runner
 from schemas.commands.ending import CommandWords, conclude
 from schemas.commands.printing import coloured
 from schemas.commands.stopping import asked_to_stop
+from schemas.planning import SayOptions, planned
 
-T = TypeVar("T")
+T = TypeVar("T", bound="_Says")
+
+
+class _Says(Protocol):
+    """Options of any job."""
+
+    @property
+    def say(self) -> SayOptions:
+        """What is said."""
+        ...
+
 
 _BEAMS_READERS = ("beam_control_read", "read_grpc_client_inputs")
 
@@ -33,7 +44,7 @@ class Command(Generic[T]):
     manual: str | None
     """The job's docstring."""
     options: type[T]
-    """A dataclass of dataclasses."""
+    """A dataclass of dataclasses, of which `say` is one."""
     job: Callable[[T, list[str]], int]
     """Does it, with the options and Beam's flags; gives the exit code."""
     share: Callable[[T], None] = lambda _options: None
@@ -54,12 +65,12 @@ def run(command: Command[T], argv: Sequence[str] | None) -> int:
         with coloured(sys.argv if argv is None else argv):
             options, flags = parse(command.name, command.manual or "", command.options, argv)
         check_runner(flags)
-        only_prints = command.only_prints(options)
+        only_prints = options.say.plan or command.only_prints(options)
         if command.decodes and argv is None:
             fork_ahead()
             at_beginning.append(fork_ahead)
         with local.forking(lambda: command.share(options)) if argv is None else contextlib.nullcontext():
-            return command.job(options, flags)
+            return planned(command.name.rpartition(".")[2], options.say, lambda: command.job(options, flags))
 
     return conclude(CommandWords(name=command.name), work, lambda: only_prints)
 

@@ -34,6 +34,8 @@ class Engine:
     """Beam's, as the user gave them."""
     processes: int = 0
     """Worker processes on this machine, at most; 0 is one for each core."""
+    quiet: bool = False
+    """Whether nothing is said of how far it is, but on a terminal, where that goes again."""
 
     def processes_for(self, units: int) -> int:
         """Never more than there are units."""
@@ -72,7 +74,7 @@ def do_units(folder: Folder, units: Sequence[Unit], step: Step, engine: Engine) 
     todo = undone(folder.own if step.again else folder, units)
     if not todo:
         return
-    with progress(folder, todo, step.title):
+    with progress(folder, todo, step.title, quiet=engine.quiet):
         in_beam(DoUnit(step.work, _for_workers(folder, todo), again=step.again), todo, step, engine)
 
 

@@ -21,7 +21,7 @@ from schemas.reasons import REASONS
 _MOST_SPELLED = 4
 """Inputs that a sentence names."""
 
-IncrementalMode = Literal["incremental", "overwrite", "extend", "retry"]
+IncrementalMode = Literal["incremental", "renew", "overwrite", "extend", "retry"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ def decide(folder: Folder, recipe: Recipe, mode: IncrementalMode) -> Decision:
     if previous.recipe is None:
         return Decision()
     is_finished = previous.manifest is not None
+    if mode == "renew" and list(previous.recipe["inputs"]) != list(recipe.inputs):
+        mode = "overwrite"
     if mode == "overwrite":
         return Decision(anew=True, replaces=is_finished)
     if mode == "extend" or _goes_on_extending(previous, recipe):

@@ -29,8 +29,11 @@ _GOODBYE = 2.0
 
 
 @contextlib.contextmanager
-def progress(folder: Folder, todo: Sequence[Unit], what: str) -> Iterator[None]:
-    """Show progress on these units while the block runs."""
+def progress(folder: Folder, todo: Sequence[Unit], what: str, *, quiet: bool = False) -> Iterator[None]:
+    """Show progress on these units while the block runs; if it is to be quiet, only on a terminal."""
+    if quiet and not trusted(sys.stderr).isatty():
+        yield
+        return
     watch = _Watch(folder, todo)
     ended = threading.Event()
     show = _bar if trusted(sys.stderr).isatty() else _lines

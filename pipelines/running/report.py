@@ -26,9 +26,26 @@ _WORTH_A_WORD = 0.01
 """Share of all rows from which a reason gets advice."""
 
 
-def print_report(title: str, counts: Counts, facts: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print rows, kept, refused and failed by reason, then further facts (rate, bytes, where to look)."""
+def print_report(
+    title: str, counts: Counts, facts: Mapping[str, Any], console: Console | None = None, *, quiet: bool = False
+) -> None:
+    """Print rows, kept, refused and failed by reason, then further facts (rate, bytes, where to look).
+
+    Args:
+        title: the job's name.
+        counts: of all rows.
+        facts: by their names; the last is where to look.
+        console: to print on.
+        quiet: all of it in a line.
+    """
     console = console or printable_console()
+    if quiet:
+        fates = {"refused": counts.refused, "failed": counts.failed, "removed": counts.removed}
+        parts = [f"{counts.kept:,} kept", *(f"{n:,} {name}" for name, n in fates.items() if n)]
+        where = list(facts.values())[-1] if facts else ""
+        line = f"  {title}: {counts.rows:,} rows, {', '.join(parts)}; {where}"
+        console.print(line, markup=False, soft_wrap=True)
+        return
     console.print(_fates(title, counts))
     for name, value in facts.items():
         console.print(f"  {name}: {value}", markup=False, soft_wrap=True)

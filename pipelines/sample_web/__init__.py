@@ -6,10 +6,20 @@ So the main command has something to collect right after the install, and every 
 right outcome is known. `build_dialect` draws a larger one, without troubles, for the zero-shot trial.
 """
 
-from pipelines.sample_web.dialect_web import DialectWeb, build_dialect
+from pipelines.sample_web.dialect_web import DialectWeb, build_dialect, is_dialect_drawn
 from pipelines.sample_web.making import SampleWeb, build, is_drawn
 from pipelines.sample_web.recall import print_recall
 from pipelines.sample_web.server import serve
 from pipelines.sample_web.tally import print_tally
 
-__all__ = ["DialectWeb", "SampleWeb", "build", "build_dialect", "is_drawn", "print_recall", "print_tally", "serve"]
+__all__ = [
+    "DialectWeb",
+    "SampleWeb",
+    "build",
+    "build_dialect",
+    "is_dialect_drawn",
+    "is_drawn",
+    "print_recall",
+    "print_tally",
+    "serve",
+]

@@ -11,6 +11,7 @@ from pipelines import sample_web
 from pipelines.lists import ListOptions
 from pipelines.work.ingest_options import IngestOptions
 from schemas.folder import Folder
+from schemas.planning import Plan, Planned, writes_to
 from schemas.sample import DIALECT_PAIRS, DIALECT_WEB, PAIRS, SAMPLE
 
 _ROWS_PER_SHARD = 100
@@ -30,8 +31,12 @@ def served_list(options: IngestOptions) -> Iterator[IngestOptions]:
             yield served
         return
     output_folder = options.output_folder or PAIRS
-    todo, into = ("probing", "") if options.plan else ("collecting", f", into {output_folder}")
-    print(f"no --url_list given: {todo} the sample web, drawn and served by this command{into}")
+    todo, into = ("probing", "") if options.say.plan else ("collecting", f", into {output_folder}")
+    if not options.say.quiet:
+        print(f"no --url_list given: {todo} the sample web, drawn and served by this command{into}")
+    if options.say.json and not sample_web.is_drawn(SAMPLE):
+        writes_to(output_folder)
+        raise Planned(Plan(state="to do", why_no_hours="the sample web is drawn first"))
     with _web_folder(options) as folder, sample_web.serve(web := sample_web.build(folder)) as hosts:
         yield replace(
             options,
@@ -40,8 +45,8 @@ def served_list(options: IngestOptions) -> Iterator[IngestOptions]:
             number_sample_per_shard=options.number_sample_per_shard or _ROWS_PER_SHARD,
             fetching=replace(options.fetching, connect_to=(*options.fetching.connect_to, *hosts)),
         )
-    if not options.plan:
-        sample_web.print_tally(web, Folder(output_folder))
+    if not options.say.plan:
+        sample_web.print_tally(web, Folder(output_folder), quiet=options.say.quiet)
 
 
 @contextlib.contextmanager
@@ -50,7 +55,13 @@ def _served_dialect(options: IngestOptions) -> Iterator[IngestOptions]:
     folder = options.sample.sample_folder or DIALECT_WEB
     output_folder = options.output_folder or DIALECT_PAIRS
     rows = options.sample.sample_rows
-    print(f"no --url_list given: {rows:,} scenes of the dialect are drawn, into {folder}, and served by this command")
+    if not options.say.quiet:
+        print(
+            f"no --url_list given: {rows:,} scenes of the dialect are drawn, into {folder}, and served by this command"
+        )
+    if options.say.plan and not sample_web.is_dialect_drawn(folder, rows):
+        writes_to(output_folder)
+        raise Planned(Plan(state="to do", why_no_hours="its pictures are drawn first"))
     with sample_web.serve(web := sample_web.build_dialect(folder, rows)) as hosts:
         yield replace(
             options,
@@ -63,7 +74,7 @@ def _served_dialect(options: IngestOptions) -> Iterator[IngestOptions]:
 @contextlib.contextmanager
 def _web_folder(options: IngestOptions) -> Iterator[str]:
     """Where the sample web is drawn: a plan leaves nothing behind."""
-    if options.plan and not sample_web.is_drawn(SAMPLE):
+    if options.say.plan and not sample_web.is_drawn(SAMPLE):
         with tempfile.TemporaryDirectory() as folder:
             yield folder
     else:

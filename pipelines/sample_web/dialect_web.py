@@ -69,9 +69,9 @@ def build_dialect(folder: str | os.PathLike[str], rows: int) -> DialectWeb:
         rows: of its list.
     """
     web = DialectWeb(Path(folder))
-    stamp, out = {"rows": rows, "version": VERSION}, Folder(web.folder)
-    if out.exists(_STAMP) and parse_json((web.folder / _STAMP).read_bytes()) == stamp:
+    if is_dialect_drawn(folder, rows):
         return web
+    out = Folder(web.folder)
     out.remove(_STAMP)
     for directory in (web.files, web.evaluation):
         directory.mkdir(parents=True, exist_ok=True)
@@ -89,8 +89,21 @@ def build_dialect(folder: str | os.PathLike[str], rows: int) -> DialectWeb:
         "evaluation/captions.jsonl",
         _lines({"file": file, "captions": write_simple(made)} for some in asked.values() for _, file, made in some),
     )
-    out.write_json(_STAMP, stamp)
+    out.write_json(_STAMP, _stamp(rows))
     return web
+
+
+def is_dialect_drawn(folder: str | os.PathLike[str], rows: int) -> bool:
+    """Whether the folder holds the web of so many rows, whole."""
+    stamp = Path(folder) / _STAMP
+    try:
+        return stamp.exists() and bool(parse_json(stamp.read_bytes()) == _stamp(rows))
+    except ValueError:
+        return False
+
+
+def _stamp(rows: int) -> dict[str, int]:
+    return {"rows": rows, "version": VERSION}
 
 
 def _asked(name: str) -> Iterator[tuple[str, str, DialectScene]]:

@@ -53,8 +53,8 @@ def tally(web: SampleWeb, pairs: Folder) -> dict[str, tuple[int, Counter[str]]]:
     return {name: (caught[name], fates[name]) for name in expected}
 
 
-def print_tally(web: SampleWeb, pairs: Folder, console: Console | None = None) -> None:
-    """Print the tally as a table."""
+def print_tally(web: SampleWeb, pairs: Folder, console: Console | None = None, *, quiet: bool = False) -> None:
+    """Print the tally as a table; if it is to be quiet, without what other jobs handle."""
     console = console or printable_console()
     table = Table(title="planted in the sample web", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column, justify in (("what", "left"), ("planted", "right"), ("caught", "right"), ("how", "left")):
@@ -62,6 +62,8 @@ def print_tally(web: SampleWeb, pairs: Folder, console: Console | None = None) -
     caught_by_trouble = tally(web, pairs)
     for trouble in TROUBLES:
         caught, fates = caught_by_trouble[trouble.name]
+        if quiet and trouble.handled_by != "ingest":
+            continue
         table.add_row(trouble.name, str(trouble.count), *_spell(trouble, caught, fates))
     console.print(table)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dalle.dvae.image_encoders import EncoderPrecision
 from schemas.options import no_change_of_bytes
 from schemas.pair_shards import OutputFormat
+from schemas.planning import SayOptions
 from schemas.ranges import MOST_PROCESSES, MOST_SEED, Between, check_ranges
 
 _RANGES = {
@@ -46,10 +47,11 @@ class EncodeOptions:
     """Add the columns caption and encoding, which dalle-mini's loader reads."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What encodes: auto is a GPU where there is one."""
-    incremental_mode: Literal["incremental", "overwrite"] = no_change_of_bytes(default="incremental")
-    """incremental: do what is missing; overwrite: start anew."""
+    incremental_mode: Literal["incremental", "renew", "overwrite"] = no_change_of_bytes(default="incremental")
+    """incremental: do what is missing; overwrite: start anew; renew: start anew if its input has changed."""
     processes_count: int = no_change_of_bytes(default=0)
     """Worker processes on this machine, 1 to 4,096; 0 is one for each core, or for each GPU."""
+    say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""

@@ -13,6 +13,7 @@ from pipelines.stages.verify_hash import HashOptions
 from pipelines.work.sample_web_options import SampleWebOptions
 from schemas.options import no_change_of_bytes
 from schemas.pair_shards import OutputFormat
+from schemas.planning import SayOptions
 from schemas.ranges import MOST_PROCESSES, Between, check_ranges
 
 _ROWS_PER_SHARD = 10_000
@@ -39,16 +40,15 @@ class IngestOptions:
     oom_shard_count: int = 5
     """Digits of a shard's number, at least: 1 to 12."""
     incremental_mode: IncrementalMode = no_change_of_bytes(default="incremental")
-    """incremental: do what is missing; overwrite: start anew; extend: add another list; retry: ask again for what
-    failed for a reason that may have passed."""
+    """incremental: do what is missing; overwrite: start anew; renew: start anew if the list has changed; extend: add
+    another list; retry: ask again for what failed for a reason that may have passed."""
     processes_count: int = no_change_of_bytes(default=0)
     """Worker processes on this machine, 1 to 4,096; 0 is one for each core."""
-    plan: bool = no_change_of_bytes(default=False)
-    """Only probe 0.5 % of the rows (at least 200, at most 5,000) and print what the whole list will give and take."""
     filtering: FilterOptions = field(default_factory=FilterOptions)
     pictures: PictureOptions = field(default_factory=PictureOptions)
     fetching: FetchOptions = field(default_factory=FetchOptions)
     hashes: HashOptions = field(default_factory=HashOptions)
+    say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -68,7 +68,7 @@ class IngestOptions:
                 f"--incremental_mode retry: the ledger does not have the column '{self.not_saved}' of --verify_hash; "
                 "collect with it in --save_additional_columns to verify what is fetched again"
             )
-        if self.plan and self.incremental_mode == "retry":
+        if self.say.plan and self.incremental_mode == "retry":
             raise ValueError("--plan: probes a list, and --incremental_mode retry reads none; leave one of them")
 
     @property

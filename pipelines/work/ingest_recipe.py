@@ -15,7 +15,7 @@ from pipelines.work.collect import Collect, CollectAgain
 from pipelines.work.ingest_options import IngestOptions
 from pipelines.work.journey import Journey
 from schemas.folder import Folder
-from schemas.manifest import versions
+from schemas.manifest import fingerprint, versions
 from schemas.options import left_out, options_json
 from schemas.pairs import ledger_schema
 
@@ -39,6 +39,11 @@ def recipe_of_list(options: IngestOptions, source: Source) -> Recipe:
     cut = {"number_sample_per_shard": options.rows_per_shard, "oom_shard_count": options.oom_shard_count}
     recipe = recipe_of(options, source.inputs(), {**options_json(options.source), **cut})
     return replace(recipe, left_out=left_out(options.source))
+
+
+def identity_of(options: IngestOptions, recipe: Recipe) -> str:
+    """Of the list, how it is read and how it is cut: units of the same one hold the same rows."""
+    return recipe.identity if options.not_saved is None else fingerprint([recipe.identity, options.not_saved])
 
 
 def recipe_of(options: IngestOptions, inputs: Sequence[Mapping[str, Any]], cut: Mapping[str, Any]) -> Recipe:

@@ -11,8 +11,15 @@ from schemas.commands.printing import counted
 from schemas.folder import Folder
 
 
-def report(folder: Folder, made: Made, seconds: float) -> None:
-    """Print it; `seconds` is how long the run took by the clock on the wall."""
+def report(folder: Folder, made: Made, seconds: float, *, quiet: bool = False) -> None:
+    """Print it.
+
+    Args:
+        folder: of the dataset.
+        made: what it is now.
+        seconds: how long the run took by the clock on the wall.
+        quiet: only the counts, in a line.
+    """
     facts: dict[str, Any] = {"dataset": folder}
     if made.markers:
         rows = sum(marker.counts.rows for marker in made.markers)
@@ -24,8 +31,12 @@ def report(folder: Folder, made: Made, seconds: float) -> None:
             "rate": f"{kept / seconds:,.1f} images/s kept, {rows / seconds:,.1f} rows/s, {seconds:,.1f} s in all",
             "bytes": f"{human_bytes(fetched)} fetched, {human_bytes(stored)} stored in {shards}",
         }
-    print_report("ingest", made.counts, facts)
+    if quiet:
+        facts = {"dataset": folder}
+    print_report("ingest", made.counts, facts, quiet=quiet)
     print_unexpected(made.counts, [text for marker in made.markers for text in marker.run.get("unexpected", ())])
+    if quiet:
+        return
     worst: Counter[tuple[str, str]] = Counter()
     for marker in made.markers:
         for host, reason, n in marker.run.get("failures_by_host", ()):

@@ -16,6 +16,7 @@ MODULES = {
     "dalle-vocab": "pipelines.vocab",
     "dalle-encode": "pipelines.encode",
     "dalle-audit": "pipelines.audit",
+    "dalle-flow": "pipelines.flow",
     "dalle-train-dvae": "dalle.train_dvae",
     "dalle-train-prior": "dalle.train_prior",
     "dalle-train-contrastive": "dalle.train_contrastive",

@@ -215,7 +215,10 @@ def test_what_was_drawn_stays(prior: Path, tmp_path: Path, capsys: pytest.Captur
         assert f"{name}: is gone or was changed; --incremental_mode overwrite" in capsys.readouterr().err
     run(prior, out, "snow", "rain", "--incremental_mode", "overwrite")
     assert before == everything(out)
-    run(prior, out, "snow", "--incremental_mode", "overwrite")
+    run(prior, out, "snow", "--incremental_mode", "renew")
+    assert "is finished" not in capsys.readouterr().out
+    run(prior, out, "snow", "--incremental_mode", "renew")
+    assert "is finished already" in capsys.readouterr().out
     assert {("snow", sample) for sample in range(5)} == set(drawn(out))
     assert 5 == len(list((out / "images").iterdir()))
     (tmp_path / "other").mkdir()

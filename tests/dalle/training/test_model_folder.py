@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dalle.training import checkpoint
-from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish, is_stale
+from dalle.training.model_folder import ModelRecipe, Resumption, begin, decide, finish
 from dalle.training.set_aside import ASIDE, CHECKPOINTS, is_set_aside, set_aside, settle
 from schemas.folder import RECIPE, Folder
 from schemas.manifest import MANIFEST, WEIGHTS, read_manifest
@@ -216,6 +216,16 @@ def test_the_manifest_says_what_the_model_is(tmp_path: Path) -> None:
     assert ("train_toy", {"width": 4}) == (manifest["job"], manifest["options"]["network"])
     assert [WEIGHTS] == list(manifest["files"])
     assert str(tmp_path) not in (folder / "manifest.json").read_text()
-    assert not is_stale(folder, "a" * 64)
-    assert is_stale(folder, "b" * 64)
-    assert not is_stale(tmp_path / "none", "b" * 64)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_renew_begins_anew_where_the_input_has_changed(tmp_path: Path, finished: bool) -> None:
+    """And goes on where it has not, refusing what incremental refuses."""
+    folder = leave(tmp_path / "model", step=10 if finished else 5, finished=finished)
+    other = replace(TOY, inputs=[{"name": "pairs", "sha256": "b" * 64}])
+    assert decide(folder, TOY, 10, "renew") == decide(folder, TOY, 10, "incremental")
+    assert Resumption(anew=True) == decide(folder, other, 10, "renew")
+    with pytest.raises(ValueError, match="the seed"):
+        decide(folder, replace(TOY, options={**TOY.options, "seed": 1}), 10, "renew")
+    begin(folder, Resumption(anew=True), other)
+    assert Resumption() == decide(folder, other, 10, "renew")  # killed before its first checkpoint

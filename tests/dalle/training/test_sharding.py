@@ -27,6 +27,7 @@ from dalle.training.ranks import joined
 from dalle.training.stored_checkpoint import opened
 from dalle.training.tensor_reader import read_header
 from schemas.folder import RECIPE, Folder
+from schemas.planning import SayOptions
 from tests.conftest import ROOT
 from tests.dalle.training.sharded_work import CONFIG
 from tests.examples import write_dataset
@@ -183,7 +184,12 @@ def test_parts_of_the_plan_add_up(capsys: pytest.CaptureFixture) -> None:
     assert 0 == train_prior.main(["full", "--plan", "--shard", "8", "--gpus", "1024", "--tflops", "30"])
     assert "8 processes hold weights, gradients, moments and average together" in capsys.readouterr().out
     with pytest.raises(ValueError, match="--shard 8: --gpus 4 cannot be put into groups of 8; give a multiple of 8"):
-        replace(FULL, planning=PlanOptions(plan=True, gpus=4), sharding=ShardOptions(shard=8))
+        replace(
+            FULL,
+            loop=replace(FULL.loop, say=SayOptions(plan=True)),
+            planning=PlanOptions(gpus=4),
+            sharding=ShardOptions(shard=8),
+        )
 
 
 def test_a_signal_to_one_ends_all(ended: Ended) -> None:

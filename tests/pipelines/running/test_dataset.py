@@ -67,6 +67,8 @@ def test_a_decision_only_reads(tmp_path: Path) -> None:
     assert [RECIPE] == list(hashes(tmp_path))
     before = hashes(tmp_path)
     assert decide(folder, MADE_OF, "overwrite").anew
+    assert decide(folder, MADE_OF, "incremental") == decide(folder, MADE_OF, "renew")
+    assert decide(folder, replace(MADE_OF, inputs=[{"name": "b", "sha256": "2" * 64}]), "renew").anew
     assert decide(folder, replace(MADE_OF, options={"depth": 2}), "incremental").notice
     with pytest.raises(ValueError, match=r"was made from a \(111111111111\), now b"):
         decide(folder, replace(MADE_OF, inputs=[{"name": "b", "sha256": "2" * 64}]), "incremental")
