@@ -93,8 +93,8 @@ def judge(options: JudgeOptions) -> int:
     if encoder is not None and not isinstance(encoder, DVAEEncoder):
         raise ValueError(f"--dvae {options.dvae}: has no method decode, so no picture can be made of its codes")
     if options.say.plan:
-        for _, table in options.sets:
-            check_is_there(str(Path(table) / SAMPLES))
+        for _, drawn in options.sets:
+            check_is_there(str(Path(drawn) / SAMPLES))
         raise Planned(Plan(state="to do", why_no_hours="pictures are judged each time, in a few minutes"))
     sets = {name: judged_captions(network, Path(folder)) for name, folder in options.sets}
     originals = (

@@ -32,7 +32,7 @@ CHAIN: dict[str, list[str]] = {
     "audit": ["examples", "--input_folder", "clean", "--vocabulary", "vocab", "--dvae", "dvae", "--sample", "2"],
     "train_prior": [
         "tiny", "--input_folder", "examples", "--vocabulary", "vocab", "--output_folder", "prior", "--steps", "3", "--layers", "1",
-        "--heads", "1", "--text_length", "8", *SIDE,
+        "--heads", "1", "--text_length", "16", *SIDE,
     ],
     "train_contrastive": [
         "tiny", "--input_folder", "clean", "--vocabulary", "vocab", "--output_folder", "contrastive", "--steps", "2",
@@ -122,10 +122,13 @@ def test_every_job_waits_for_what_is_missing(plan_of: Plans) -> None:
             assert 2 == main(job, "--plan", "--json")
             continue
         said = plan_of(job)
+        if job == "train_judge":  # which reads nothing
+            assert ("to do", []) == (said["state"], said["reads"])
+            continue
         missing = said["waits_for"]
         assert ("waits", None) == (said["state"], said["hours"]), said
         assert missing in said["reads"]
-        assert missing in words
+        assert missing.removesuffix("/samples.parquet") in " ".join(words)
         if "--output_folder" in words:
             assert words[words.index("--output_folder") + 1] == said["output"]
 

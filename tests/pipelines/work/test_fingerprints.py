@@ -46,7 +46,7 @@ OTHERS: dict[str, list[Any]] = {
     "downloader": [], "verify_hash": [("n", "md5")], "compute_hash": ["md5"], "encode_quality": [50], "encode_format": ["webp"],
     "memory_limit": [1 << 32], "incremental_mode": ["overwrite"], "number_sample_per_shard": [7], "precision": ["fp32"], "device": [],
     "vocabulary": [], "dvae": [], "vocab_size": [300], "detector": [], "floor": [0.1], "within_threshold": [0.5], "sample_folder": ["elsewhere"],
-    "sample_web": ["dialect"],
+    "sample_web": ["dialect"], "json": [],
 }  # fmt: skip
 """Other values of options; of those that are not named a yes for a no, one more, or the next choice."""
 
@@ -215,7 +215,7 @@ def test_options_of_dedup(tmp_path: Path) -> None:
     assert {own} == {says(recipe_of(each)) for each in same}
     names = {field.name for field in fields(DedupOptions)}
     assert names == {*changes, "threshold", "reference", "detector", "decisions", "incremental_mode", "processes_count",
-                     "output_folder", "input_folder", "allow_self_reference"}  # fmt: skip
+                     "output_folder", "input_folder", "allow_self_reference", "say"}  # fmt: skip
 
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="the detector's weights are not in this tree")
