@@ -323,7 +323,7 @@ def units_are_done_here(patch: pytest.MonkeyPatch) -> None:
             list(do_unit.process(unit))
 
     patch.setattr(do_units, "in_beam", here)
-    patch.setattr(do_units, "progress", lambda *_: contextlib.nullcontext())
+    patch.setattr(do_units, "progress", lambda *_, **_said: contextlib.nullcontext())
 
 
 def _check_whole(url: str, before: dict[str, bytes] | str | None, new: dict[str, bytes]) -> None:
