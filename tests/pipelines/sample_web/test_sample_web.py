@@ -126,7 +126,9 @@ def test_thumbnails_tell_turned_pictures() -> None:
 def test_a_plan_of_the_sample(sample: Path) -> None:
     """It probes the web that is drawn already, says so, and changes no file."""
     before = {path: path.stat().st_mtime_ns for path in sample.rglob("*")}
-    done = run_job("pipelines.ingest", "--plan", "--output_folder", "others", "--timeout", 1, "--retries", 0, cwd=sample)
+    done = run_job(
+        "pipelines.ingest", "--plan", "--output_folder", "others", "--timeout", 1, "--retries", 0, cwd=sample
+    )
     assert 0 == done.returncode, done.stderr
     assert "plan of the sample web: 200 of 818 rows probed" in done.stdout
     assert "nothing was written" in done.stdout
