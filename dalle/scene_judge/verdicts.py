@@ -115,7 +115,7 @@ class Originals:
 
     drawings: tuple[Agreement, ...]
     reconstructions: tuple[Agreement, ...]
-    """None without a dVAE."""
+    """Empty without a dVAE."""
 
 
 def judged_originals(judge: SceneJudge, folder: Path, dvae: DVAEEncoder | None, side: int) -> dict[str, Originals]:

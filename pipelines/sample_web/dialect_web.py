@@ -11,22 +11,19 @@ What the web never shows are the pairs and the relation of `dalle.scenes.dialect
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dalle.scenes import draw_flat
 from dalle.scenes.dialect import DialectScene, compose_simple, write_simple
 from dalle.scenes.dialect.held_out import HELD_OUT, seen_scenes, unseen_scenes
-from pipelines.sample_web.making import HOSTS
+from pipelines.sample_web.making import HOSTS, Web, has_stamp, json_lines
 from pipelines.sample_web.pictures import encoded
 from schemas.folder import Folder
-from schemas.json_text import parse_json
 
 VERSION = 1
 """Raised when the same rows give another web."""
@@ -40,20 +37,8 @@ _STAMP = "dialect.json"
 
 
 @dataclass(frozen=True)
-class DialectWeb:
-    """The web on disk."""
-
-    folder: Path
-
-    @property
-    def links(self) -> Path:
-        """The list of links with captions."""
-        return self.folder / "list.jsonl"
-
-    @property
-    def files(self) -> Path:
-        """What is served."""
-        return self.folder / "web"
+class DialectWeb(Web):
+    """The one of simple scenes."""
 
     @property
     def evaluation(self) -> Path:
@@ -82,12 +67,12 @@ def build_dialect(folder: str | os.PathLike[str], rows: int) -> DialectWeb:
         captions = list(pool.map(_draw_row, scenes, chunksize=64))
         list(pool.map(_draw, drawn, chunksize=16))
     links = ({"url": f"http://{HOSTS[row % len(HOSTS)]}/pictures/{_name(row)}"} for row in range(rows))
-    out.write("list.jsonl", _lines({**link, "caption": said} for link, said in zip(links, captions, strict=True)))
+    out.write("list.jsonl", json_lines({**link, "caption": said} for link, said in zip(links, captions, strict=True)))
     for name, some in asked.items():
-        out.write(f"{name}.jsonl", _lines({"id": id_, "caption": write_simple(made)[0]} for id_, _, made in some))
+        out.write(f"{name}.jsonl", json_lines({"id": id_, "caption": write_simple(made)[0]} for id_, _, made in some))
     out.write(
         "evaluation/captions.jsonl",
-        _lines({"file": file, "captions": write_simple(made)} for some in asked.values() for _, file, made in some),
+        json_lines({"file": file, "captions": write_simple(made)} for some in asked.values() for _, file, made in some),
     )
     out.write_json(_STAMP, _stamp(rows))
     return web
@@ -95,11 +80,7 @@ def build_dialect(folder: str | os.PathLike[str], rows: int) -> DialectWeb:
 
 def is_dialect_drawn(folder: str | os.PathLike[str], rows: int) -> bool:
     """Whether the folder holds the web of so many rows, whole."""
-    stamp = Path(folder) / _STAMP
-    try:
-        return stamp.exists() and bool(parse_json(stamp.read_bytes()) == _stamp(rows))
-    except ValueError:
-        return False
+    return has_stamp(Path(folder) / _STAMP, _stamp(rows))
 
 
 def _stamp(rows: int) -> dict[str, int]:
@@ -132,7 +113,3 @@ def _draw(task: tuple[DialectScene, Path]) -> None:
     unfinished = path.with_suffix(f".tmp-{os.getpid()}")  # not synced: twenty thousand times that is most of the time
     unfinished.write_bytes(encoded(draw_flat(made.scene), "jpg", quality=92))
     unfinished.replace(path)
-
-
-def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

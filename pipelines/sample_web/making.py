@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import count
@@ -63,8 +63,8 @@ _PRIVATE = (
 
 
 @dataclass(frozen=True)
-class SampleWeb:
-    """A sample web on disk."""
+class Web:
+    """A web of our own on disk."""
 
     folder: Path
 
@@ -77,6 +77,11 @@ class SampleWeb:
     def files(self) -> Path:
         """What is served."""
         return self.folder / "web"
+
+
+@dataclass(frozen=True)
+class SampleWeb(Web):
+    """The one with every trouble that a list can have."""
 
     @property
     def validation(self) -> Path:
@@ -120,10 +125,10 @@ def build(folder: str | os.PathLike[str], seed: int = 0) -> SampleWeb:
     with ProcessPoolExecutor(None, multiprocessing.get_context("spawn")) as pool:
         thumbnails = dict(filter(None, pool.map(_draw, tasks, chunksize=16)))
     out = Folder(web.folder)
-    out.write("list.jsonl", _lines({"url": p.url, "caption": p.caption} for p in pages))
+    out.write("list.jsonl", json_lines({"url": p.url, "caption": p.caption} for p in pages))
     out.write(
         "planted.jsonl",
-        _lines(
+        json_lines(
             {
                 "url": p.url,
                 "trouble": p.trouble,
@@ -135,16 +140,20 @@ def build(folder: str | os.PathLike[str], seed: int = 0) -> SampleWeb:
         ),
     )
     captions = ({"file": _validation_file(n), "captions": describe(_validation(seed, n), 5)} for n in range(VALIDATION))
-    out.write("validation/captions.jsonl", _lines(captions))
+    out.write("validation/captions.jsonl", json_lines(captions))
     out.write_json(_STAMP, _stamp(seed))
     return web
 
 
 def is_drawn(folder: str | os.PathLike[str], seed: int = 0) -> bool:
     """Whether the folder holds the sample web of this seed, whole."""
-    stamp = Path(folder) / _STAMP
+    return has_stamp(Path(folder) / _STAMP, _stamp(seed))
+
+
+def has_stamp(file: Path, stamp: Mapping[str, Any]) -> bool:
+    """Whether a file, which is written last, says that a web is whole and which one it is."""
     try:
-        return stamp.exists() and bool(parse_json(stamp.read_bytes()) == _stamp(seed))
+        return file.exists() and bool(parse_json(file.read_bytes()) == stamp)
     except ValueError:
         return False
 
@@ -259,5 +268,6 @@ def _validation_file(number: int) -> str:
     return f"validation-{number:03d}.jpg"
 
 
-def _lines(rows: Any) -> bytes:
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """A line of JSON for each row."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

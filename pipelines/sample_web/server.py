@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from pipelines.sample_web.making import CLOSED_HOST, HOSTS, OPT_OUT_HOST
+from pipelines.sample_web.making import CLOSED_HOST, HOSTS, OPT_OUT_HOST, Web
 
 _STATUS = {"missing": 404, "gone": 410, "forbidden": 403, "error": 500, "busy": 429}
 _PAGE = b"<!DOCTYPE html><html><body><h1>Not the picture you are looking for</h1></body></html>"
@@ -19,14 +19,6 @@ _SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="99" height="99"><circle 
 _TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _CLOSED_PORT = 1
 _PATIENCE = 120.0
-
-
-class Web(Protocol):
-    """What can be served."""
-
-    @property
-    def files(self) -> Path:
-        """A folder of pictures."""
 
 
 @contextlib.contextmanager
