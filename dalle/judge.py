@@ -34,7 +34,7 @@ from dalle.evaluation.samples import SAMPLES
 from dalle.scene_judge.figures import attributes_of, group_table, groups_of, shares_of, tables, to_json
 from dalle.scene_judge.network import load
 from dalle.scene_judge.sheet import contact_sheet
-from dalle.scene_judge.verdicts import as_json, judged_captions, judged_originals
+from dalle.scene_judge.verdicts import as_json, judged_captions, judged_originals, side_of
 from dalle.training.model_file import weights_of
 from schemas.commands.ending import CommandWords, conclude
 from schemas.commands.printing import coloured, trusted
@@ -98,7 +98,7 @@ def judge(options: JudgeOptions) -> int:
         raise Planned(Plan(state="to do", why_no_hours="pictures are judged each time, in a few minutes"))
     sets = {name: judged_captions(network, Path(folder)) for name, folder in options.sets}
     originals = (
-        {} if options.originals is None else judged_originals(network, options.originals, encoder, network.config.side)
+        {} if options.originals is None else judged_originals(network, options.originals, encoder, side_of(sets))
     )
     shares = {name: shares_of(captions, originals.get(name)) for name, captions in sets.items()}
     attributes = {name: attributes_of(captions) for name, captions in sets.items()}

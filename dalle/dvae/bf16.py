@@ -5,8 +5,8 @@
 
 On a processor the weights are packed once for oneDNN, additions and rectifiers happen inside the convolutions, and the
 large tensors are used again and again: fresh memory costs more than the arithmetic (a 32 MiB tensor is mapped page
-by page, at each layer). Every picture goes through on its own for the same reason. On a GPU the networks run under
-autocast.
+by page, at each layer). Every picture goes through on its own for the same reason. On a GPU, and over patches, the
+networks run under autocast.
 
 The output layer decides in float32, as in the release: a bfloat16 product nominates, and wherever its two best codes
 are closer than its error may be, the float32 layer is worked out as well.
@@ -39,7 +39,7 @@ class BF16DVAE:
     def __init__(self, dvae: DVAE) -> None:
         self.config = dvae.config
         self.device = next(dvae.parameters()).device
-        self._packed = self.device.type == "cpu" and has_fast_bfloat16()
+        self._packed = self.device.type == "cpu" and has_fast_bfloat16() and not dvae.config.patches
         if self._packed:
             self._encoder, self._decoder = _Encoder(dvae), _Decoder(dvae)
         else:

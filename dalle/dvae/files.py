@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from dalle.dvae.network import DVAE, GROUPS, Decoder, DVAEConfig, Encoder
 from dalle.dvae.released import read_state_dict
 from dalle.training.model_file import ModelKind, fault_of_numbers, load_network
 from dalle.training.tensor_file import write_tensors
+from schemas.options import options_json
 from schemas.whole_file import whole_file
 
 BUILTIN = Path(__file__).parents[1] / "weights" / "dvae.safetensors"
@@ -33,11 +33,14 @@ def save(dvae: DVAE, path: str | os.PathLike[str]) -> None:
     """Write the weights in half precision and the sizes to one safetensors file."""
     tensors = {name: value.half().contiguous() for name, value in dvae.state_dict().items()}
     with whole_file(Path(path)) as unfinished, unfinished.open("wb") as file:
-        write_tensors(file, tensors, {"config": json.dumps(asdict(dvae.config))})
+        write_tensors(file, tensors, {"config": json.dumps(options_json(dvae.config))})
 
 
 KIND = ModelKind(
-    "a dVAE that dalle.dvae.save wrote", DVAEConfig, DVAE, lambda config: 2 * GROUPS * config.n_blk_per_group
+    "a dVAE that dalle.dvae.save wrote",
+    DVAEConfig,
+    DVAE,
+    lambda config: 2 * (1 if config.patches else GROUPS) * config.n_blk_per_group,
 )
 
 

@@ -2,8 +2,9 @@
 
 The architecture is the one that was released, tensor for tensor (PyPI `DALL-E` 0.1; Ramesh et al. 2021, App. A.2):
 residual networks without any normalisation, whose branches are multiplied by a small constant; 1 x 1 convolutions on
-either side of the codes. Files are read and written in `dalle.dvae.files`, training lives in `dalle.train_dvae`, fast
-use on a processor in `dalle.dvae.bf16`.
+either side of the codes. Beside it there is a cheaper one over whole patches (`dalle.dvae.patch_network`). Files are
+read and written in `dalle.dvae.files`, training lives in `dalle.train_dvae`, fast use on a processor in
+`dalle.dvae.bf16`.
 
 Shapes: B pictures of H x W pixels, h = H / 8 and w = W / 8, K codes, n hidden channels.
 """
@@ -19,12 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dalle.dvae.convolution import Conv2d, check_pixels, embed
 from dalle.dvae.logit_laplace import map_pixels, reconstruct
+from dalle.dvae.patch_network import SUBPIXELS, PatchDecoder, PatchEncoder
+from schemas.options import options_json, unless_default
 from schemas.ranges import MOST_SIZE
 
 GROUPS = 4
-SHRINK = 8
-"""A code stands for a square with this side, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,31 +42,24 @@ class DVAEConfig:
     n_init: int = 128
     """Channels that a code is embedded in at the decoder's beginning, 1 or more."""
     n_blk_per_group: int = 2
-    """Residual blocks in each of the four groups, 1 or more."""
+    """Residual blocks in each of the four groups, 1 or more; in the one group of a patch network."""
+    patches: int = unless_default(default=0)
+    """1: a network over patches of 8 x 8 pixels (`dalle.dvae.patch_network`), not in the paper: cheap, and soon good on
+    drawings; 0: the one that was released."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not 1 <= value <= MOST_SIZE or (name.endswith("n_hid") and value % 4):
+            if name == "patches":
+                if value not in (0, 1):
+                    raise ValueError(f"patches is {value}, expected 0 or 1")
+            elif not 1 <= value <= MOST_SIZE or (name.endswith("n_hid") and value % 4):
                 raise ValueError(f"{name} is {value}, expected 1 to {MOST_SIZE:,}, for n_hid a multiple of 4")
-
-
-class Conv2d(nn.Module):
-    """A convolution that keeps the size; its tensors are named as released."""
-
-    def __init__(self, n_in: int, n_out: int, kw: int, *, full_precision: bool = False) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.randn(n_out, n_in, kw, kw) / (n_in * kw**2) ** 0.5)
-        self.b = nn.Parameter(torch.zeros(n_out))
-        self.full_precision = full_precision
-        """Whether it stays in float32 under autocast, as the layers on either side of the codes do."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, n_in, H, W] to [B, n_out, H, W]."""
-        padding = self.w.shape[-1] // 2
-        if not self.full_precision:
-            return F.conv2d(x, self.w, self.b, padding=padding)
-        with torch.autocast(x.device.type, enabled=False):
-            return F.conv2d(x.float(), self.w, self.b, padding=padding)
+        most = min(self.encoder_n_hid, self.decoder_n_hid, SUBPIXELS)
+        if self.patches and self.n_init > most:
+            raise ValueError(
+                f"n_init is {self.n_init}, expected at most {most} for a patch network: neither more than the "
+                f"{SUBPIXELS} numbers of a patch nor than the channels on either side"
+            )
 
 
 def _id_path(n_in: int, n_out: int) -> nn.Module:
@@ -142,9 +137,7 @@ class Encoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The logits, float32 unless told otherwise."""
-        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % SHRINK or pixels.shape[3] % SHRINK:
-            raise ValueError(f"pixels have shape {list(pixels.shape)}, expected [B, 3, H, W], H and W multiples of 8")
-        return self.blocks(pixels)
+        return self.blocks(check_pixels(pixels))
 
 
 class Decoder(nn.Module):
@@ -177,12 +170,6 @@ class Decoder(nn.Module):
         return self.blocks[1:](embed(codes, self.blocks.get_submodule("input")))
 
 
-def embed(codes: Tensor, layer: nn.Module) -> Tensor:
-    """What a 1 x 1 convolution makes of one-hot codes: [B, h, w] to [B, C, h, w], channels last."""
-    assert isinstance(layer, Conv2d)
-    return (F.embedding(codes, layer.w[:, :, 0, 0].T) + layer.b).permute(0, 3, 1, 2)
-
-
 class DVAE(nn.Module):
     """Both networks and what they are for."""
 
@@ -190,8 +177,14 @@ class DVAE(nn.Module):
         super().__init__()
         self.config = config
         shared = {"n_blk_per_group": config.n_blk_per_group, "vocab_size": config.vocab_size}
-        self.encoder = Encoder(n_hid=config.encoder_n_hid, **shared)
-        self.decoder = Decoder(n_hid=config.decoder_n_hid, n_init=config.n_init, **shared)
+        self.encoder: Encoder | PatchEncoder
+        self.decoder: Decoder | PatchDecoder
+        if config.patches:
+            self.encoder = PatchEncoder(n_hid=config.encoder_n_hid, n_init=config.n_init, **shared)
+            self.decoder = PatchDecoder(n_hid=config.decoder_n_hid, n_init=config.n_init, **shared)
+        else:
+            self.encoder = Encoder(n_hid=config.encoder_n_hid, **shared)
+            self.decoder = Decoder(n_hid=config.decoder_n_hid, n_init=config.n_init, **shared)
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
@@ -206,7 +199,7 @@ class DVAE(nn.Module):
 
     def fingerprint(self) -> str:
         """sha256 of sizes and weights: what codes mean something to depends on nothing else."""
-        digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(options_json(self.config), sort_keys=True).encode())
         for name, value in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())

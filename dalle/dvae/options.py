@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
 
-from dalle.dvae.network import SHRINK, DVAEConfig
+from dalle.dvae.convolution import SHRINK
+from dalle.dvae.network import DVAEConfig
 from dalle.training.options import LoopOptions
 from dalle.training.schedules import Cosine
 from dalle.training.steps import OptimizerOptions
-from schemas.options import no_change_of_bytes
+from schemas.options import no_change_of_bytes, unless_default
 from schemas.ranges import MOST_EXAMPLES, MOST_PROCESSES, MOST_STEPS, Above, Below, Between, check_ranges
 
 HeadStart = Literal["auto", "always", "never"]
@@ -61,6 +62,8 @@ class TrainingPictureOptions:
     """Folder of pictures that are not trained on, for the evaluations."""
     resolution: int = 256
     """Side of the pictures in pixels, a multiple of 8."""
+    mirrored: bool = unless_default(default=True)
+    """Mirror half of the pictures, as the paper does."""
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
@@ -111,6 +114,10 @@ class TrainDVAEOptions:
                 f"--head_start always: the weights of --init_from {self.init_from} have codes already, which it would "
                 "choose anew; leave out one of the two"
             )
+        if self.head_start == "always" and self.network.patches:
+            raise ValueError(
+                "--head_start always: a patch network chooses its codes before its first step; leave out the flag"
+            )
 
     def decided(self, before: str = "") -> TrainDVAEOptions:
         """The same with `always` or `never` in place of `auto`, as the recipe has it.
@@ -122,7 +129,7 @@ class TrainDVAEOptions:
             return self
         if before in ("always", "never"):
             return replace(self, head_start=cast(HeadStart, before))
-        small = self.loop.steps < SMALL_BUDGET and self.init_from is None
+        small = self.loop.steps < SMALL_BUDGET and self.init_from is None and not self.network.patches
         return replace(self, head_start="always" if small else "never")
 
 
@@ -156,8 +163,18 @@ TINY = replace(
     micro_batch_size=8,
     ema_decay=0.95,
 )
+DRAWINGS = replace(
+    SMALL,
+    loop=replace(SMALL.loop, steps=2_000, batch_size=32, log_every=50, eval_every=500, save_every=250),
+    optimizer=replace(SMALL.optimizer, betas=(0.9, 0.98), decay_steps=2_000, warmup_steps=100),
+    pictures=TrainingPictureOptions(resolution=96, mirrored=False),
+    network=DVAEConfig(vocab_size=2048, encoder_n_hid=192, decoder_n_hid=192, n_init=48, n_blk_per_group=3, patches=1),
+    micro_batch_size=32,
+    ema_decay=0.99,
+)
 PRESETS = {
     "full": ("the paper's network and figures, 97.6 million weights", FULL),
     "small": ("7.2 million weights, for a processor or a small GPU: the dVAE that comes with the package", SMALL),
+    "drawings": ("2,048 codes over patches, for drawn pictures of 96 pixels, in ten minutes on two cores", DRAWINGS),
     "tiny": ("512 codes, trains in a minute or two: to try things out", TINY),
 }

@@ -62,13 +62,15 @@ def training_pictures(options: TrainDVAEOptions, ranks: Ranks) -> TrainingPictur
     if chosen.input_folder is not None:
         shards = pairs = PairShards(
             chosen.input_folder,
-            view=partial(dvae_view, resolution=chosen.resolution),
+            view=partial(dvae_view, resolution=chosen.resolution, mirrored=chosen.mirrored),
             allow_undeduplicated=chosen.allow_undeduplicated,
         )
         name, source = "pairs", chosen.input_folder
         lineage = pairs.lineage
     else:
-        shards = PictureFolders(chosen.images, resolution=chosen.resolution, drawn_share=chosen.drawn_share)
+        shards = PictureFolders(
+            chosen.images, resolution=chosen.resolution, drawn_share=chosen.drawn_share, mirrored=chosen.mirrored
+        )
         name, source = "images", ", ".join(map(str, chosen.images)) or "drawn"
     batches = Batches(
         shards,

@@ -1,8 +1,9 @@
-"""The training of a dVAE in progress: the head start, if it has one, then the relaxed bound."""
+"""The training of a dVAE in progress: its head start and relaxed bound, or those of a patch network."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -14,8 +15,10 @@ from dalle.dvae.files import save
 from dalle.dvae.head_start import FOR_CHOOSING, FOR_LOOKING, Continuous, with_codes
 from dalle.dvae.network import DVAE
 from dalle.dvae.options import TrainDVAEOptions
+from dalle.dvae.patch_codes import begin, tie
 from dalle.dvae.phase import Phase
 from dalle.dvae.pictures import TrainingPictures
+from dalle.dvae.straight_through import StraightThrough
 from dalle.dvae.watching import LOOKED_AT, CodeUsage, measure_usage, reconstruct, validation_pictures
 from dalle.reading.batches import Batch
 from dalle.training.logs import Log
@@ -29,7 +32,8 @@ class DVAERun:
 
     The codes are chosen at the beginning of the first step after the head start, from the averaged weights at its end
     and the first pictures of the data: so a training that goes on from any checkpoint chooses the same. Until that step
-    is whole the run is still in the head start, whatever stops it.
+    is whole the run is still in the head start, whatever stops it. A patch network gets its first weights and codes at
+    the beginning of the very first step in the same way, unless it begins with another's.
 
     Args:
         options: of the training, with the head start decided.
@@ -44,7 +48,9 @@ class DVAERun:
         self._head_start = options.head_start_steps if options.head_start == "always" else 0
         self._since = 0
         """Step that the phase began with."""
-        self._phase = self._continuous(dvae) if self._head_start else self._relaxed(dvae)
+        self._codeless = bool(options.network.patches) and options.init_from is None
+        """Whether it is a patch network before its first step."""
+        self._phase = self._continuous(dvae) if self._head_start else self._coded(dvae)
 
     def _continuous(self, dvae: DVAE) -> Phase:
         """The head start; its learning rate falls within it."""
@@ -53,18 +59,34 @@ class DVAERun:
             optimizer = replace(optimizer, decay_steps=self._head_start)
         return Phase(self._options, optimizer, self._ranks, Continuous(dvae, self._options.min_scale))
 
-    def _relaxed(self, dvae: DVAE) -> Phase:
-        objective = RelaxedBound(dvae, self._options.relaxation, self._options.min_scale)
-        return Phase(self._options, self._options.optimizer, self._ranks, objective)
+    def _coded(self, dvae: DVAE) -> Phase:
+        """What has codes, or will have them before its first step."""
+        options = self._options
+        objective = (
+            StraightThrough(dvae)
+            if options.network.patches
+            else RelaxedBound(dvae, options.relaxation, options.min_scale)
+        )
+        return Phase(options, options.optimizer, self._ranks, objective)
 
     def step(self, batch: Batch, step: int) -> None:
         """One step from this process's share of a batch, `images` [B, 3, H, W] uint8."""
         phase, since = self._phase, self._since
         if isinstance(phase.objective, Continuous) and step >= self._head_start:
             with self._finished(FOR_CHOOSING if self._ranks.first else 0) as dvae, at_once():
-                phase, since = self._relaxed(dvae), step
+                phase, since = self._coded(dvae), step
+        elif self._codeless:
+            with at_once():
+                phase = self._coded(self._with_first_codes(phase.objective.dvae))
         phase.step(batch["images"], step - since)
-        self._phase, self._since = phase, since
+        self._phase, self._since, self._codeless = phase, since, False
+
+    def _with_first_codes(self, dvae: DVAE) -> DVAE:
+        """A patch network that is ready for its first step; of several processes the first one's counts."""
+        dvae = copy.deepcopy(dvae).cpu().requires_grad_(True)
+        if self._ranks.first:
+            begin(dvae, self._pictures.first(self._portion), self._options.loop.seed)
+        return dvae
 
     @contextlib.contextmanager
     def _finished(self, positions: int) -> Iterator[DVAE]:
@@ -78,6 +100,10 @@ class DVAERun:
             if isinstance(objective, Continuous):
                 with at_once():
                     dvae = with_codes(objective, self._pictures.first(self._portion), positions)
+                yield dvae
+            elif isinstance(objective, StraightThrough):
+                with at_once():
+                    tie(dvae := copy.deepcopy(objective.dvae))
                 yield dvae
             else:
                 yield objective.dvae
@@ -128,7 +154,12 @@ class DVAERun:
     def state_dict(self) -> dict[str, Any]:
         """All that changes with a step."""
         in_head_start = isinstance(self._phase.objective, Continuous)
-        return {**self._phase.state_dict(), "in_head_start": in_head_start, "since": self._since}
+        return {
+            **self._phase.state_dict(),
+            "in_head_start": in_head_start,
+            "since": self._since,
+            "codeless": self._codeless,
+        }
 
     def tallies(self) -> dict[str, Any]:
         """What is added up for the log."""
@@ -138,7 +169,8 @@ class DVAERun:
         """Go on from there, in the phase that it was in."""
         in_head_start, since = state["in_head_start"], int(state["since"])
         dvae = self._phase.objective.dvae.requires_grad_(True)
-        self._phase, self._since = (self._continuous if in_head_start else self._relaxed)(dvae), since
+        self._phase, self._since = (self._continuous if in_head_start else self._coded)(dvae), since
+        self._codeless = state.get("codeless", False)  # which trainings from before there were patch networks lack
         self._phase.load_state_dict(state)
 
 

@@ -44,11 +44,11 @@ class Crop:
         return left / enlarged, top / enlarged, right / enlarged, bottom / enlarged
 
 
-def dvae_view(pixels: Pixels, rng: np.random.Generator, resolution: int = 256) -> Pixels:
+def dvae_view(pixels: Pixels, rng: np.random.Generator, resolution: int = 256, *, mirrored: bool = True) -> Pixels:
     """One view for training a dVAE: [resolution, resolution, 3] (Listing 1).
 
     A square of the short side from anywhere, shrunk to 9/8 to 12/8 of the resolution where it is that large, a
-    window from anywhere in it, mirrored half of the time.
+    window from anywhere in it, mirrored half of the time unless told otherwise.
     """
     pixels = enlarge(pixels, resolution)
     height, width = pixels.shape[:2]
@@ -59,7 +59,7 @@ def dvae_view(pixels: Pixels, rng: np.random.Generator, resolution: int = 256) -
     square = shrink_area(pixels[top : top + side, left : left + side], scaled)
     row, column = _offset(scaled - resolution, rng), _offset(scaled - resolution, rng)
     view = square[row : row + resolution, column : column + resolution]
-    return np.ascontiguousarray(view[:, ::-1] if rng.random() < 0.5 else view)
+    return np.ascontiguousarray(view[:, ::-1] if rng.random() < 0.5 and mirrored else view)
 
 
 def draw_crops(height: int, width: int, count: int, rng: np.random.Generator, resolution: int = 256) -> list[Crop]:

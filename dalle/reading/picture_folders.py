@@ -45,7 +45,9 @@ class PictureFolders:
         ValueError: if a folder is not there, cannot be listed or has no pictures, or nothing is left to read.
     """
 
-    def __init__(self, folders: Sequence[Path], *, resolution: int, drawn_share: float = 0.0) -> None:
+    def __init__(
+        self, folders: Sequence[Path], *, resolution: int, drawn_share: float = 0.0, mirrored: bool = True
+    ) -> None:
         if not 0 <= drawn_share <= 1:
             raise ValueError(f"--drawn_share is {drawn_share}, expected 0 to 1")
         if 0.99 < drawn_share < 1:
@@ -58,6 +60,7 @@ class PictureFolders:
         self._folders, self._names = list(folders), [picture_names(folder) for folder in folders]
         self._first_ids = np.cumsum([0, *map(len, self._names)])
         self._files = int(self._first_ids[-1])
+        self._mirrored = mirrored
         self._drawn = round(self._files * drawn_share / (1 - drawn_share)) if drawn_share < 1 else DRAWN_ALONE
         self._resolution = resolution
         self.fingerprint = _fingerprint(self._names, drawn_share)
@@ -101,7 +104,7 @@ class PictureFolders:
                 pixels = next(of_files)
             else:
                 pixels = draw_picture(max(16, round(1.5 * self._resolution)), rng)
-            pictures.append(dvae_view(pixels, rng, self._resolution))
+            pictures.append(dvae_view(pixels, rng, self._resolution, mirrored=self._mirrored))
         return {"images": np.stack(pictures).transpose(0, 3, 1, 2)}
 
     def _path(self, number: int) -> Path:

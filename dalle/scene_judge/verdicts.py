@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,6 +118,22 @@ class Originals:
     """Empty without a dVAE."""
 
 
+def side_of(sets: Mapping[str, Sequence[JudgedCaption]]) -> int:
+    """The side of the pictures that were drawn, pixels.
+
+    Args:
+        sets: the captions of each, by name.
+
+    Raises:
+        ValueError: if sets have pictures of different sides, which true drawings cannot be shrunk to at once.
+    """
+    sides = {name: len(decode(read_picture(captions[0].files[0]))) for name, captions in sets.items() if captions}
+    if len(set(sides.values())) > 1:
+        said = ", ".join(f"{name} {side}" for name, side in sides.items())
+        raise ValueError(f"--drawn: the pictures have sides of {said} pixels, expected one for all; judge them apart")
+    return next(iter(sides.values()), 0)
+
+
 def judged_originals(judge: SceneJudge, folder: Path, dvae: DVAEEncoder | None, side: int) -> dict[str, Originals]:
     """What the judge says of true drawings, by the part of their names before the number.
 
@@ -125,7 +141,7 @@ def judged_originals(judge: SceneJudge, folder: Path, dvae: DVAEEncoder | None, 
         judge: in use.
         folder: of pictures with captions.jsonl (file, captions).
         dvae: by which they are encoded and decoded; None for the drawings alone.
-        side: to which they are shrunk first, pixels, as the pairs were.
+        side: to which they are shrunk first, pixels: that of the pairs, and of what is drawn.
 
     Raises:
         ValueError: if a caption is none of the dialect.

@@ -1,10 +1,12 @@
-"""The flat style: scenes painted as in a picture book, without light, grain and relief, on calm backgrounds.
+"""The flat style: scenes painted as in a picture book, without light, grain and relief, on patterned paper.
 
-A picture of it holds little beside what a caption says, so that a small dVAE can give it back and a small transformer
-draw it.
+A picture of it holds nothing beside what a caption says and where things stand, so that a small dVAE can give it back
+and a small transformer draw it.
 """
 
 from __future__ import annotations
+
+import functools
 
 import cv2
 import numpy as np
@@ -12,10 +14,14 @@ import numpy as np
 from dalle.scenes.layout import BACKGROUNDS, SHAPES, Scene, Thing, stream
 from dalle.scenes.painting import FRACTION_BITS, on_patch, paints_of
 
-_TEXTURE = 0.12
+_TEXTURE = 0.3
 """How much of a background's texture is left."""
-_LINE = 0.045
+TILES = 12
+"""Of a background on a side, all alike: as many as a picture of 96 pixels has codes."""
+_LINE = 0.07
 """Width of outlines, as a share of a thing's radius."""
+_INK = (44, 40, 52)
+"""Of outlines: white things are to be seen on snow."""
 _SAME = 11
 """Seed of all proportions: two houses are the same house."""
 
@@ -23,29 +29,22 @@ _SAME = 11
 def draw_flat(scene: Scene) -> np.ndarray:
     """The picture of a scene in the flat style, [height, width, 3] uint8 RGB, owned by the caller.
 
-    The texture depends on the seed; a thing only on its kind, colour, radius, tilt and place.
+    It depends on the background and on each thing's kind, colour, radius, tilt and place; not on the seed.
     """
-    rng = stream(scene.seed, 4)
-    background = BACKGROUNDS[scene.background]
-    textured = background.paint(rng, scene.height, scene.width, background.rgb)
-    # one colour for all pictures of a background, which a patch of its texture would not have
-    mean = np.full_like(textured, _mean(scene.background))
-    canvas = cv2.addWeighted(textured, _TEXTURE, mean, 1 - _TEXTURE, 0)
+    canvas = _paper(scene.background, scene.height, scene.width).copy()
     for thing in scene.things:
         _draw_thing(canvas, thing)
     return canvas
 
 
-_MEANS: dict[str, tuple[int, ...]] = {}
-
-
-def _mean(name: str) -> tuple[int, ...]:
-    """Of a background's pixels, over some pictures."""
-    if name not in _MEANS:
-        background = BACKGROUNDS[name]
-        some = [background.paint(stream(seed, 4), 128, 128, background.rgb) for seed in range(8)]
-        _MEANS[name] = tuple(np.rint(np.concatenate(some).mean((0, 1))).astype(int).tolist())
-    return _MEANS[name]
+@functools.lru_cache(maxsize=32)
+def _paper(name: str, height: int, width: int) -> np.ndarray:
+    """A background, one tile of its texture over and over."""
+    background = BACKGROUNDS[name]
+    textured = background.paint(stream(_SAME, 4), height, width, background.rgb)
+    tile = textured[: -(-height // TILES), : -(-width // TILES)]
+    calm = cv2.addWeighted(tile, _TEXTURE, np.full_like(tile, textured.mean((0, 1))), 1 - _TEXTURE, 0)
+    return np.tile(calm, (TILES, TILES, 1))[:height, :width]
 
 
 def _draw_thing(canvas: np.ndarray, thing: Thing) -> None:
@@ -56,6 +55,6 @@ def _draw_thing(canvas: np.ndarray, thing: Thing) -> None:
     paints = paints_of(None, thing.colour)
     line = max(1, round(radius * _LINE))
     for role, polygons in layers:
-        cv2.polylines(canvas, polygons, True, paints["line"], line, cv2.LINE_AA, FRACTION_BITS)
+        cv2.polylines(canvas, polygons, True, _INK, line, cv2.LINE_AA, FRACTION_BITS)
         for polygon in polygons:
             cv2.fillPoly(canvas, [polygon], paints[role], cv2.LINE_AA, FRACTION_BITS)

@@ -179,6 +179,8 @@ def config_of(config_type: type[ConfigT], value: Mapping[str, Any]) -> ConfigT:
     assert is_dataclass(config_type)
     types = get_type_hints(config_type)
     names = [field.name for field in fields(config_type)]
+    later = {field.name: field.default for field in fields(config_type) if field.metadata.get("unless_default")}
+    value = {**later, **value}
     for name in (*names, *value):
         if name not in value or name not in names:
             raise ValueError(f"{name[:_SHOWN]} {'is missing' if name in names else 'is not one of its sizes'}")

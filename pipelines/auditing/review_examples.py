@@ -13,7 +13,7 @@ from dalle.text import tokenizer
 from dalle.training.one_thread import one_thread
 from pipelines.auditing.encode_again import compare, contact_sheet, draw_sample
 from pipelines.auditing.review_options import ReviewOptions, place_of, sheet_of
-from pipelines.stages.encode_images import crops_of, encode_views
+from pipelines.stages.encode_images import RESOLUTION, crops_of, encode_views
 from schemas.folder import Folder
 from schemas.manifest import fingerprint, made_from, read_manifest
 
@@ -33,10 +33,11 @@ def review(folder: Folder, manifest: Mapping[str, Any], options: ReviewOptions) 
         raise ValueError(f"{folder}: was encoded on a GPU, and there is none here; audit it where one is")
     encoder = load_encoder(options.dvae, made_with["precision"], made_with["device"])
     _expect(encoder.fingerprint(), made_with["dvae"], f"--dvae {options.dvae}")
+    resolution = made_with.get("resolution", RESOLUTION)
     originals, grids = [], []
     with one_thread():
         for drawn in draw_sample(folder, pairs, manifest["shards"], options.sample, options.seed):
-            crops = crops_of(drawn.pixels, drawn.key, made_with["crops_per_image"], made_with["seed"])
+            crops = crops_of(drawn.pixels, drawn.key, made_with["crops_per_image"], made_with["seed"], resolution)
             codes = np.stack(list(encode_views(crops.views, encoder, made_with["batch_size"])))
             yield from compare(drawn, words.encode_captions(drawn.captions)[0], codes)
             originals.append(crops.views[0])

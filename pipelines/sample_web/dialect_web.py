@@ -1,6 +1,6 @@
 """A larger sample web without any troubles: thousands of simple scenes with captions, for the zero-shot trial.
 
-    web/          what is served: a JPEG of each scene
+    web/          what is served: a PNG of each scene, for a drawing is to come out to the pixel
     list.jsonl    its links, with four captions each
     evaluation/   scenes that the web is to be cleaned of and judged by: 500 that ask for what the web never shows and
                   500 that ask for what it does, with captions.jsonl (file, captions), as `pipelines.dedup` reads it
@@ -25,7 +25,7 @@ from pipelines.sample_web.making import HOSTS, Web, has_stamp, json_lines
 from pipelines.sample_web.pictures import encoded
 from schemas.folder import Folder
 
-VERSION = 1
+VERSION = 2
 """Raised when the same rows give another web."""
 SIDE = 192
 """Of the pictures, pixels."""
@@ -91,11 +91,11 @@ def _asked(name: str) -> Iterator[tuple[str, str, DialectScene]]:
     """Name of a caption, name of its picture, and the scene."""
     scenes = unseen_scenes(_FIRST_UNSEEN, SIDE) if name == "unseen" else seen_scenes(_FIRST_SEEN, SIDE)
     for number, (what, made) in enumerate(scenes):
-        yield f"{name}-{what}-{number:03d}", f"{name}-{number:03d}.jpg", made
+        yield f"{name}-{what}-{number:03d}", f"{name}-{number:03d}.png", made
 
 
 def _name(row: int) -> str:
-    return f"{row:06d}.jpg"
+    return f"{row:06d}.png"
 
 
 def _draw_row(task: tuple[int, Path]) -> list[str]:
@@ -111,5 +111,5 @@ def _draw(task: tuple[DialectScene, Path]) -> None:
     if path.exists():
         return
     unfinished = path.with_suffix(f".tmp-{os.getpid()}")  # not synced: twenty thousand times that is most of the time
-    unfinished.write_bytes(encoded(draw_flat(made.scene), "jpg", quality=92))
+    unfinished.write_bytes(encoded(draw_flat(made.scene), "png"))
     unfinished.replace(path)

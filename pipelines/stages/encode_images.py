@@ -27,17 +27,25 @@ class Crops:
     """Of one picture."""
 
     views: list[Pixels]
-    """[256, 256, 3] uint8 each."""
+    """[resolution, resolution, 3] uint8 each."""
     boxes: list[tuple[float, float, float, float]]
     """Left, top, right, bottom in pixels of the stored picture."""
 
 
-def crops_of(pixels: Pixels, key: str, count: int, seed: int) -> Crops:
-    """The crops of a picture: a function of its key and the seed alone; one is the centre crop."""
+def crops_of(pixels: Pixels, key: str, count: int, seed: int, resolution: int = RESOLUTION) -> Crops:
+    """The crops of a picture: a function of its key and the seed alone; one is the centre crop.
+
+    Args:
+        pixels: of the stored picture.
+        key: of it.
+        count: of crops.
+        seed: of the run.
+        resolution: side of a crop, pixels; the paper's if not given.
+    """
     height, width = pixels.shape[:2]
-    crops = draw_crops(height, width, count, np.random.default_rng((seed, int(key))), RESOLUTION)
-    views = [cut(pixels, crop, RESOLUTION) for crop in crops]
-    return Crops(views, [crop.box(height, width, RESOLUTION) for crop in crops])
+    crops = draw_crops(height, width, count, np.random.default_rng((seed, int(key))), resolution)
+    views = [cut(pixels, crop, resolution) for crop in crops]
+    return Crops(views, [crop.box(height, width, resolution) for crop in crops])
 
 
 def encode_views(views: Iterable[Pixels], encoder: ImageEncoder, batch_size: int) -> Iterator[np.ndarray]:
@@ -51,7 +59,7 @@ def encode_views(views: Iterable[Pixels], encoder: ImageEncoder, batch_size: int
     """
     views = iter(views)
     while some := list(itertools.islice(views, batch_size)):
-        batch = np.zeros((batch_size, RESOLUTION, RESOLUTION, 3), np.uint8)
+        batch = np.zeros((batch_size, *some[0].shape), np.uint8)
         batch[: len(some)] = some
         codes = encoder.encode(torch.from_numpy(batch).permute(0, 3, 1, 2)).reshape(batch_size, -1).numpy()
         if not 0 <= codes.min() <= codes.max() < 1 << 16:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dalle.dvae.convolution import SHRINK
 from dalle.dvae.image_encoders import EncoderPrecision
-from schemas.options import no_change_of_bytes
+from schemas.options import no_change_of_bytes, unless_default
 from schemas.pair_shards import OutputFormat
 from schemas.planning import SayOptions
 from schemas.ranges import MOST_PROCESSES, MOST_SEED, Between, check_ranges
 
 _RANGES = {
+    "resolution": Between(SHRINK, 1 << 16),
     "crops_per_image": Between(1, 1_000),
     "seed": Between(0, MOST_SEED),
     "batch_size": Between(0, 1 << 16),
@@ -35,8 +37,11 @@ class EncodeOptions:
     dvae: str = "builtin"
     """builtin: the small dVAE that comes with the package; openai: the released one; what dalle.train_dvae left, a
     folder or its file; a folder with encoder.pkl and decoder.pkl; MODULE:FUNCTION: an encoder of your own."""
-    precision: EncoderPrecision = "bf16"
-    """fp32: as released; bf16: several times sooner on processors that have it, and a few codes differ."""
+    precision: EncoderPrecision | Literal["auto"] = "auto"
+    """fp32: as released; bf16: several times sooner where the processor has it, and a few codes differ; auto: bf16
+    there and on a GPU, fp32 elsewhere. Which it was stands in the manifest."""
+    resolution: int = unless_default(default=256)
+    """Side of a crop in pixels, a multiple of 8, 8 to 65,536; the paper's is 256."""
     crops_per_image: int = 1
     """Crops drawn of every picture (Listing 2 of the paper), 1 to 1,000; 1 is the centre crop."""
     seed: int = 0
@@ -56,3 +61,5 @@ class EncodeOptions:
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
         check_ranges(self, _RANGES)
+        if self.resolution % SHRINK:
+            raise ValueError(f"--resolution {self.resolution}: expected a multiple of {SHRINK}")

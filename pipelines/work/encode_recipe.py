@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dalle.dvae.image_encoders import ImageEncoder, default_device, load_encoder
+from dalle.dvae.image_encoders import ImageEncoder, default_device, fastest_precision, load_encoder
 from dalle.text import tokenizer
 from dalle.training.one_thread import one_thread
 from pipelines.running.recipe import Recipe
@@ -32,17 +32,19 @@ def work_of(pairs: Folder, options: EncodeOptions) -> Encode:
     device = default_device() if options.device == "auto" else options.device
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no GPU here; use --device cpu")
-    encoder = load_encoder(options.dvae, options.precision, device)
+    precision = fastest_precision(device) if options.precision == "auto" else options.precision
+    encoder = load_encoder(options.dvae, precision, device)
     return Encode(
         pairs=pairs,
         tokenizer=words,
         dvae=options.dvae,
-        precision=options.precision,
+        precision=precision,
         device=device,
         batch_size=options.batch_size or _AT_ONCE[device],
         crops_per_image=options.crops_per_image,
         seed=options.seed,
-        codes=_codes_of(encoder),
+        resolution=options.resolution,
+        codes=_codes_of(encoder, options.resolution),
         with_encoding=options.with_encoding,
         output_format=options.output_format,
         image_vocab_size=int(getattr(encoder, "vocab_size", 1 << 16)),
@@ -69,6 +71,7 @@ def recipe_of(parent: Mapping[str, Any], work: Encode) -> Recipe:
             "crop_policy": CROP_POLICY,
             "crops_per_image": work.crops_per_image,
             "seed": work.seed if work.crops_per_image > 1 else 0,  # the centre crop draws nothing
+            **({} if work.resolution == RESOLUTION else {"resolution": work.resolution}),
             "with_encoding": work.with_encoding,
             "output_format": work.output_format,
         },
@@ -87,6 +90,6 @@ def units_of(recipe: Recipe, parent: Mapping[str, Any]) -> tuple[Unit, ...]:
     return recipe.units(units, files)
 
 
-def _codes_of(encoder: ImageEncoder) -> int:
+def _codes_of(encoder: ImageEncoder, resolution: int) -> int:
     with one_thread():
-        return encoder.encode(torch.zeros(1, 3, RESOLUTION, RESOLUTION, dtype=torch.uint8)).numel()
+        return encoder.encode(torch.zeros(1, 3, resolution, resolution, dtype=torch.uint8)).numel()

@@ -37,6 +37,8 @@ class Encode:
     batch_size: int
     crops_per_image: int
     seed: int
+    resolution: int
+    """Side of a crop, pixels."""
     codes: int
     """How many codes stand for a crop."""
     image_vocab_size: int
@@ -103,7 +105,7 @@ class Encode:
                     f"{where}, sample {key}: is not the picture that the ledger has for {row['key']}; "
                     "run python -m pipelines.audit on the input folder"
                 )
-            crops: Crops = crops_of(decode(data), key, self.crops_per_image, self.seed)
+            crops: Crops = crops_of(decode(data), key, self.crops_per_image, self.seed, self.resolution)
             boxes.append(crops.boxes)
             yield from crops.views
 

@@ -88,6 +88,27 @@ def test_two_workers_give_the_same_bytes(place: Path, examples: Path, tmp_path: 
     assert "was never deduplicated; a training will refuse the examples" in done.stderr
 
 
+def test_smaller_crops_have_fewer_codes(place: Path, examples: Path, tmp_path: Path) -> None:
+    """--resolution 64: 8 x 8 codes, of the same crops at that size; nothing is said of it where it is the paper's."""
+    out = tmp_path / "out"
+    assert 0 == encode.main(flags(place, out, "--resolution", 64, "--processes_count", 1))
+    network, pictures = dvae.load(place / "dvae.safetensors"), dict[str, np.ndarray]()
+    for shard in ("00000", "00001"):
+        pictures |= {key: decode(data) for key, _, data in read_pictures(Folder(place / "pairs"), shard)}
+    rows = [row for path in sorted(out.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    for row in (row for row in rows if row["key"] in pictures):
+        pixels = pictures[row["key"]]
+        height, width = pixels.shape[:2]
+        crops = draw_crops(height, width, 2, np.random.default_rng((0, int(row["key"]))), 64)
+        expected = list(encode_views([cut(pixels, crop, 64) for crop in crops], network, 4))
+        assert (2, 64) == np.shape(row["image_codes"])
+        assert np.mean(np.array(row["image_codes"]) != expected) < 0.05  # threads and batches may change last bits
+    given = [out, "--input_folder", place / "pairs", "--dvae", place / "dvae.safetensors"]
+    assert 0 == audit.main([str(word) for word in given])
+    assert "resolution" not in read_manifest(Folder(examples))["options"]
+    assert 2 == encode.main(flags(place, tmp_path / "x", "--resolution", 100))
+
+
 def test_killed_then_resumed(place: Path, examples: Path, tmp_path: Path) -> None:
     """kill -9 after some shards, twice: no manifest until the end, which is that of an uninterrupted run."""
     out, kills = tmp_path / "out", 0

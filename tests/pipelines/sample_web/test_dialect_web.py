@@ -37,11 +37,11 @@ def captions(file: Path, column: str) -> list[str]:
 def test_a_web_that_was_stopped_while_it_was_drawn_becomes_the_same(web: DialectWeb, tmp_path: Path) -> None:
     whole = sums(web.folder)
     assert len(list(web.files.iterdir())) == ROWS
-    assert len(list(web.evaluation.glob("*.jpg"))) == 1_000
+    assert len(list(web.evaluation.glob("*.png"))) == 1_000
     again = build_dialect(tmp_path, ROWS)
     (again.folder / "dialect.json").unlink()
     again.links.unlink()
-    for path in [*sorted(again.files.iterdir())[::3], *sorted(again.evaluation.glob("*.jpg"))[::3]]:
+    for path in [*sorted(again.files.iterdir())[::3], *sorted(again.evaluation.glob("*.png"))[::3]]:
         path.unlink()
     build_dialect(tmp_path, ROWS)
     assert sums(tmp_path) == whole

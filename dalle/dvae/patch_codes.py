@@ -1,0 +1,149 @@
+"""The first weights and codes of a patch network: the principal components of patches, and k-means among them.
+
+A network of fresh weights would spend most of a small budget on finding out what a linear map knows already. So it
+begins as that map, there and back, with all its residual blocks at nothing: from 48 numbers of a patch of drawings of
+96 pixels a judge reads everything in the picture, and from 2,048 codes chosen among them 9 pictures of 10, before the
+first step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dalle.dvae.convolution import SHRINK, Conv2d
+from dalle.dvae.logit_laplace import map_pixels
+from dalle.dvae.network import DVAE
+
+PATCHES_A_CODE = 400
+"""That are looked at."""
+CHOSEN_A_CODE = 60
+"""Of them, among which k-means chooses."""
+CALM, CALM_SHARE = 0.05, 0.15
+"""Deviation of a patch's pixels, of their range [0.1, 0.9], below which it shows background alone, and how many of
+those that k-means sees may be so: most of a drawing is background, and needs few codes."""
+
+
+@torch.no_grad()
+def begin(dvae: DVAE, pictures: Iterator[Tensor], seed: int) -> None:
+    """Give a patch network its first weights and codes, in place.
+
+    Args:
+        dvae: whose config has `patches`.
+        pictures: [B, 3, H, W] uint8, as many as are asked for.
+        seed: of the choice.
+    """
+    config = dvae.config
+    looked_at = _patches(pictures, PATCHES_A_CODE * config.vocab_size)
+    components = _components(looked_at, config.n_init)
+    centres = _centres(components.of(_telling(looked_at, CHOSEN_A_CODE * config.vocab_size, seed)), config.vocab_size)
+    _set_encoder(dvae, components)
+    _set_decoder(dvae, components, looked_at)
+    _layer(dvae.decoder, "input").w.copy_(centres.T[..., None, None])
+    tie(dvae)
+
+
+@torch.no_grad()
+def tie(dvae: DVAE) -> None:
+    """Make the encoder choose the nearest of the codes that the decoder knows, in place."""
+    codes = codebook(dvae)
+    output = _layer(dvae.encoder, "output.conv")
+    # -|z - c|^2 / 2 = z.c - |c|^2 / 2 - |z|^2 / 2, of which the last term is the same for all codes
+    output.w.copy_(codes[..., None, None])
+    output.b.copy_(-codes.square().sum(1) / 2)
+
+
+def codebook(dvae: DVAE) -> Tensor:
+    """What the codes stand for, [K, d]; gradients go to the decoder's input layer."""
+    return _layer(dvae.decoder, "input").w[:, :, 0, 0].T
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Components:
+    """A linear map from patches to numbers whose deviation is one on the average."""
+
+    mean: Tensor
+    """[192]."""
+    axes: Tensor
+    """[192, d], orthonormal, the first explains most."""
+    scale: Tensor
+    """Of all numbers, one number."""
+
+    def of(self, patches: Tensor) -> Tensor:
+        """[N, 192] to [N, d]."""
+        return (patches - self.mean) @ self.axes / self.scale
+
+
+def _patches(pictures: Iterator[Tensor], count: int) -> Tensor:
+    """At least so many patches in [0.1, 0.9], [N, 192]."""
+    parts: list[Tensor] = []
+    while sum(map(len, parts)) < count:
+        pixels = F.pixel_unshuffle(map_pixels(next(pictures)), SHRINK)
+        parts.append(pixels.permute(0, 2, 3, 1).flatten(0, 2))
+    return torch.cat(parts)
+
+
+def _components(patches: Tensor, numbers: int) -> _Components:
+    mean = patches.mean(0)
+    centred = patches - mean
+    _, axes = torch.linalg.eigh((centred.T @ centred / len(patches)).double())
+    axes = axes.flip(1)[:, :numbers].float()
+    signs = axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()  # of an eigenvector, which has none of its own
+    axes = axes * signs
+    return _Components(mean=mean, axes=axes, scale=(centred @ axes).std(0).mean().clamp(min=1e-4))
+
+
+def _telling(patches: Tensor, count: int, seed: int) -> Tensor:
+    """So many patches, or fewer, of which few show background alone."""
+    rng = np.random.default_rng(seed)
+    calm = patches.view(len(patches), 3, -1).std(2).mean(1) < CALM
+    background, things = (np.flatnonzero(which.numpy()) for which in (calm, ~calm))
+    most = max(count - len(things), round(count * CALM_SHARE))
+    chosen = [rng.permutation(background)[:most], rng.permutation(things)[: count - min(most, len(background))]]
+    return patches[torch.from_numpy(np.sort(np.concatenate(chosen)))]
+
+
+def _centres(vectors: Tensor, codes: int) -> Tensor:
+    """k-means: [N, d] to [K, d]."""
+    search = faiss.Kmeans(
+        vectors.shape[1], codes, niter=20, seed=0, min_points_per_centroid=1, max_points_per_centroid=2 * CHOSEN_A_CODE
+    )
+    search.train(vectors.numpy())
+    return torch.from_numpy(search.centroids)
+
+
+def _set_encoder(dvae: DVAE, components: _Components) -> None:
+    """The first d channels are the numbers; the others, random as they are, wait for the blocks."""
+    input_, head = _layer(dvae.encoder, "input"), _layer(dvae.encoder, "head")
+    numbers = components.axes.shape[1]
+    weights = components.axes.T / components.scale
+    input_.w[:numbers] = weights[..., None, None]
+    input_.b[:numbers] = -(weights @ components.mean)
+    head.w.zero_()
+    head.w[:, :numbers] = torch.eye(numbers)[..., None, None]
+
+
+def _set_decoder(dvae: DVAE, components: _Components, patches: Tensor) -> None:
+    """Back from the numbers to the logits of pixels, as well as a linear map can."""
+    project, output = _layer(dvae.decoder, "project"), _layer(dvae.decoder, "output.conv")
+    numbers, subpixels = components.axes.shape[1], components.axes.shape[0]
+    project.w[:numbers] = torch.eye(numbers)[..., None, None]
+    vectors, wanted = components.of(patches), torch.logit(patches)
+    mean = wanted.mean(0)
+    # one number after the other, for they do not correlate
+    back = vectors.T @ (wanted - mean) / vectors.square().sum(0).clamp(min=1e-6)[:, None]
+    output.w.mul_(0.1)
+    output.w[:subpixels, :numbers] = back.T[..., None, None]
+    output.b[:subpixels] = mean
+
+
+def _layer(network: torch.nn.Module, name: str) -> Conv2d:
+    layer = network.get_submodule(f"blocks.{name}")
+    assert isinstance(layer, Conv2d)
+    return layer
