@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo wheel docs test check torture lint flink-test flink-test-small clean
+.PHONY: demo zero-shot wheel docs test check torture lint flink-test flink-test-small clean
 
 demo: $(VENV)/installed
 	$(RUN) -m pipelines.flow flows/demo.toml
@@ -14,6 +14,12 @@ demo: $(VENV)/installed
 	@echo "          data/sample/examples-contact-sheet.png  pictures, each with what its codes stand for on its right"
 	@echo "          data/sample/drawn/index.html            what was drawn, from the likeliest on"
 	@echo "          data/sample/examples/manifest.json      what it was all made from, and its sums"
+
+# From links of a drawn web to pictures of what its captions never combined, judged; about an hour on two cores.
+zero-shot: $(VENV)/installed
+	$(RUN) -m pipelines.flow flows/zero_shot.toml
+	@echo "look at:  data/zero_shot/judged/unseen.png        captions, and what was drawn for them"
+	@echo "          data/zero_shot/judged/judged.json       how many are right, in all and by attribute"
 
 # The package as one file, which pip installs elsewhere with its commands: dalle-ingest, dalle-dedup, dalle-generate ...
 wheel: $(VENV)/installed

@@ -96,6 +96,7 @@ class _Planning:
     """A plan that is being made."""
 
     output: str | None = None
+    also_writes: list[str] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
 
 
@@ -129,6 +130,12 @@ def writes_to(folder: str | os.PathLike[str]) -> None:
     """Note where a job writes."""
     if (planning := _planning.get()) is not None:
         planning.output = os.fspath(folder)
+
+
+def also_writes_to(folder: str | os.PathLike[str]) -> None:
+    """Note where else a job writes what later ones may read."""
+    if (planning := _planning.get()) is not None:
+        planning.also_writes.append(os.fspath(folder))
 
 
 class Planned(Exception):
@@ -183,6 +190,7 @@ def _print(
             "state": plan.state,
             "why": plan.why,
             "output": planning.output,
+            "also_writes": planning.also_writes,
             "reads": planning.reads,
             "waits_for": missing,
             "done": plan.done,

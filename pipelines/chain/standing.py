@@ -96,8 +96,8 @@ def _after(one: Standing, before: Sequence[Standing]) -> Standing:
 
 
 def _makes(one: Standing, path: str) -> bool:
-    output = one.said.get("output")
-    return output is not None and lies_in(path, output)
+    outputs = [one.said.get("output"), *one.said.get("also_writes", ())]
+    return any(output is not None and lies_in(path, output) for output in outputs)
 
 
 def table(standing: Sequence[Standing]) -> list[str]:

@@ -11,7 +11,7 @@ from pipelines import sample_web
 from pipelines.lists import ListOptions
 from pipelines.work.ingest_options import IngestOptions
 from schemas.folder import Folder
-from schemas.planning import Plan, Planned, writes_to
+from schemas.planning import Plan, Planned, also_writes_to, writes_to
 from schemas.sample import DIALECT_PAIRS, DIALECT_WEB, PAIRS, SAMPLE
 
 _ROWS_PER_SHARD = 100
@@ -61,6 +61,7 @@ def _served_dialect(options: IngestOptions) -> Iterator[IngestOptions]:
         )
     if options.say.plan and not sample_web.is_dialect_drawn(folder, rows):
         writes_to(output_folder)
+        also_writes_to(folder)
         raise Planned(Plan(state="to do", why_no_hours="its pictures are drawn first"))
     with sample_web.serve(web := sample_web.build_dialect(folder, rows)) as hosts:
         yield replace(

@@ -103,7 +103,10 @@ def test_every_place_of_the_sizes(kind: str, tmp_path: Path) -> None:
     """Another type, another number, missing, one too many, not JSON: a sentence, or a network that fits."""
     read, network, config = KINDS[kind]
     refused = 0
-    for what, value in tampered(json.loads(json.dumps(asdict(config)))):
+    own = json.loads(json.dumps(asdict(config)))
+    for what, value in tampered(own):
+        if isinstance(value, dict) and {"patches": 0, **value} == {"patches": 0, **own}:
+            continue  # which files from before there were patch networks leave out
         write(tmp_path / "a", network.state_dict(), metadata_of(kind, value))
         said = refusal(read, tmp_path / "a")
         assert said or kind in ("detector", "contrastive"), what  # sides of pictures and heads are no tensor's
