@@ -85,7 +85,7 @@ def _trying(options: TrainDVAEOptions, ranks: Ranks) -> Trying:
     """Steps of the head start, if there is one, and of the relaxed bound, for a plan."""
     few = replace(options, loop=tried_alone(options.loop), pictures=replace(options.pictures, workers=0))
     pictures, steps = training_pictures(few, ranks), options.loop.steps
-    relaxed = DVAERun(replace(few, head_start="never"), ranks, first_weights(few), pictures)
+    relaxed = DVAERun(replace(few, head_start="never"), ranks, first_weights(few), pictures, tried=True)
     stretches = [Stretch(until=steps, run=relaxed)]
     if options.head_start == "always":
         until = min(options.head_start_steps, steps)

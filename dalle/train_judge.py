@@ -53,13 +53,9 @@ def train_judge(options: TrainJudgeOptions) -> int:
     return OK
 
 
-_MANY = 1 << 20
-"""Steps, more than are tried: a short training's drawings would run out."""
-
-
 def _trying(options: TrainJudgeOptions, ranks: Ranks) -> Trying:
     """Steps for a plan."""
-    few = replace(options, loop=replace(tried_alone(options.loop), steps=_MANY), workers=0)
+    few = replace(options, loop=tried_alone(options.loop), workers=0)
     stretch = Stretch(until=options.loop.steps, run=JudgeRun(few, ranks))
     return Trying([stretch], few.loop.batch_size, ahead=options.workers > 0)
 

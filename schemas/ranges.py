@@ -53,6 +53,17 @@ class Below(Between):
         return "" if self.least <= number < self.most else f"expected {self.least:,} to below {self.most:,}"
 
 
+@dataclass(frozen=True)
+class Multiple(Between):
+    """Likewise, in steps: multiples of a number."""
+
+    of: int
+
+    def fault(self, number: float) -> str:
+        """See `Between`."""
+        return super().fault(number) or (f"expected a multiple of {self.of}" if number % self.of else "")
+
+
 def check_ranges(options: Any, ranges: Mapping[str, Between]) -> None:
     """Refuse numbers of some options; of those that are not set, none; of several, each.
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from dalle.pictures.pixels import Pixels
 from dalle.training.one_thread import one_thread
 from dalle.training.parallel import for_each
-from dalle.training.precision import has_fast_bfloat16
+from dalle.training.precision import computes_in_bfloat16, has_fast_bfloat16
 from schemas.embeddings import check_vectors
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def same_model(first: str, second: str) -> bool:
 def number_format(precision: Precision, device: torch.device) -> torch.dtype:
     """What a network computes in: by default bfloat16 where that is fast."""
     if precision == "auto":
-        precision = "bfloat16" if device.type == "cuda" or has_fast_bfloat16() else "float32"
+        precision = "bfloat16" if computes_in_bfloat16(device.type) else "float32"
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 

@@ -9,8 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from schemas.ranges import Multiple
+
 SHRINK = 8
 """A code stands for a square with this side, in pixels."""
+SIDES = Multiple(SHRINK, 1 << 16, SHRINK)
+"""That pictures may have, in pixels."""
 
 
 class Conv2d(nn.Module):
@@ -30,6 +34,13 @@ class Conv2d(nn.Module):
             return F.conv2d(x, self.w, self.b, padding=padding)
         with torch.autocast(x.device.type, enabled=False):
             return F.conv2d(x.float(), self.w, self.b, padding=padding)
+
+
+def layer_of(network: nn.Module, name: str) -> Conv2d:
+    """A convolution of an encoder or decoder, by its name in `blocks`."""
+    layer = network.get_submodule(f"blocks.{name}")
+    assert isinstance(layer, Conv2d)
+    return layer
 
 
 def embed(codes: Tensor, layer: nn.Module) -> Tensor:

@@ -15,15 +15,16 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 
-import faiss
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dalle.dvae.bound import Objective, likelihood
+from dalle.dvae.convolution import Conv2d, layer_of
 from dalle.dvae.logit_laplace import map_pixels
-from dalle.dvae.network import DVAE, Conv2d
+from dalle.dvae.nearest import bias_of, choose_among
+from dalle.dvae.network import DVAE
 from dalle.dvae.relaxation import Seed
 from dalle.training.standing import SpoiltTraining
 
@@ -50,7 +51,7 @@ class Continuous(Objective):
         self._most_nats, numbers = nats + SLACK, max(1, round(nats / NATS_A_NUMBER))
         for layer in _at_the_codes(dvae):
             layer.requires_grad_(False)  # several processes would wait for their gradients
-        features = dvae.encoder.blocks.get_submodule("output.conv").get_parameter("w").shape[1]
+        features = layer_of(dvae.encoder, "output.conv").w.shape[1]
         self.head = Conv2d(features, numbers, 1)
         self.tail = Conv2d(numbers, dvae.config.n_init, 1)
         with torch.no_grad():
@@ -115,12 +116,7 @@ def choose_centres(objective: Continuous, pictures: Iterator[Tensor], positions:
             "the numbers of the head start are not finite, no codes can be chosen among them; begin again with a lower "
             "--learning_rate, more --warmup_steps or a --grad_clip"
         )
-    most = math.ceil(len(vectors) / codes)
-    search = faiss.Kmeans(
-        vectors.shape[1], codes, niter=20, seed=0, min_points_per_centroid=1, max_points_per_centroid=most
-    )
-    search.train(vectors)
-    return torch.from_numpy(search.centroids).to(device)
+    return choose_among(vectors, codes).to(device)
 
 
 @torch.no_grad()
@@ -134,16 +130,12 @@ def set_codes(dvae: DVAE, objective: Continuous, centres: Tensor) -> None:
     """
     head, tail = objective.head, objective.tail
     output, input_ = _at_the_codes(dvae)
-    # -|m - c|^2 / 2 = m.c - |c|^2 / 2 - |m|^2 / 2, of which the last term is the same for all codes
     output.w.copy_((centres @ head.w[:, :, 0, 0])[..., None, None])
-    output.b.copy_(centres @ head.b - centres.square().sum(1) / 2)
+    output.b.copy_(centres @ head.b + bias_of(centres))
     input_.w.copy_((tail.w[:, :, 0, 0] @ centres.T)[..., None, None])
     input_.b.copy_(tail.b)
 
 
 def _at_the_codes(dvae: DVAE) -> tuple[Conv2d, Conv2d]:
     """The layers that the head and the tail stand in for."""
-    output, input_ = dvae.encoder.blocks.get_submodule("output.conv"), dvae.decoder.blocks.get_submodule("input")
-    assert isinstance(output, Conv2d)
-    assert isinstance(input_, Conv2d)
-    return output, input_
+    return layer_of(dvae.encoder, "output.conv"), layer_of(dvae.decoder, "input")

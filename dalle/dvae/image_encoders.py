@@ -21,7 +21,7 @@ from dalle.dvae.download import download
 from dalle.dvae.files import BUILTIN, OPENAI_DECODER, OPENAI_ENCODER, join, load, load_released
 from dalle.dvae.network import DVAE, Decoder, Encoder
 from dalle.training.model_file import weights_of
-from dalle.training.precision import has_fast_bfloat16
+from dalle.training.precision import computes_in_bfloat16
 from schemas.manifest import WEIGHTS
 from schemas.planning import NotThereYet, reads
 
@@ -75,7 +75,7 @@ class DVAEEncoder:
 
 def fastest_precision(device: str) -> EncoderPrecision:
     """bfloat16 on a GPU, and on a processor that has it; float32 elsewhere, where it would be emulated."""
-    return "bf16" if device == "cuda" or has_fast_bfloat16() else "fp32"
+    return "bf16" if computes_in_bfloat16(device) else "fp32"
 
 
 def default_device() -> str:

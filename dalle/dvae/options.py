@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
 
-from dalle.dvae.convolution import SHRINK
+from dalle.dvae.convolution import SIDES
 from dalle.dvae.network import DVAEConfig
 from dalle.training.options import LoopOptions
 from dalle.training.schedules import Cosine
@@ -67,10 +67,7 @@ class TrainingPictureOptions:
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
-        sides = Between(SHRINK, 1 << 16)
-        check_ranges(self, {"resolution": sides, "drawn_share": Between(0, 1), "workers": Between(0, MOST_PROCESSES)})
-        if self.resolution % SHRINK:
-            raise ValueError(f"--resolution {self.resolution}: expected a multiple of {SHRINK}")
+        check_ranges(self, {"resolution": SIDES, "drawn_share": Between(0, 1), "workers": Between(0, MOST_PROCESSES)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dalle.dvae.convolution import SHRINK, Conv2d
+from dalle.dvae.convolution import SHRINK, layer_of
 from dalle.dvae.logit_laplace import map_pixels
+from dalle.dvae.nearest import bias_of, choose_among
 from dalle.dvae.network import DVAE
 
 PATCHES_A_CODE = 400
@@ -42,10 +42,11 @@ def begin(dvae: DVAE, pictures: Iterator[Tensor], seed: int) -> None:
     config = dvae.config
     looked_at = _patches(pictures, PATCHES_A_CODE * config.vocab_size)
     components = _components(looked_at, config.n_init)
-    centres = _centres(components.of(_telling(looked_at, CHOSEN_A_CODE * config.vocab_size, seed)), config.vocab_size)
+    chosen = components.of(_telling(looked_at, CHOSEN_A_CODE * config.vocab_size, seed))
+    centres = choose_among(chosen.numpy(), config.vocab_size)
     _set_encoder(dvae, components)
     _set_decoder(dvae, components, looked_at)
-    _layer(dvae.decoder, "input").w.copy_(centres.T[..., None, None])
+    layer_of(dvae.decoder, "input").w.copy_(centres.T[..., None, None])
     tie(dvae)
 
 
@@ -53,15 +54,14 @@ def begin(dvae: DVAE, pictures: Iterator[Tensor], seed: int) -> None:
 def tie(dvae: DVAE) -> None:
     """Make the encoder choose the nearest of the codes that the decoder knows, in place."""
     codes = codebook(dvae)
-    output = _layer(dvae.encoder, "output.conv")
-    # -|z - c|^2 / 2 = z.c - |c|^2 / 2 - |z|^2 / 2, of which the last term is the same for all codes
+    output = layer_of(dvae.encoder, "output.conv")
     output.w.copy_(codes[..., None, None])
-    output.b.copy_(-codes.square().sum(1) / 2)
+    output.b.copy_(bias_of(codes))
 
 
 def codebook(dvae: DVAE) -> Tensor:
     """What the codes stand for, [K, d]; gradients go to the decoder's input layer."""
-    return _layer(dvae.decoder, "input").w[:, :, 0, 0].T
+    return layer_of(dvae.decoder, "input").w[:, :, 0, 0].T
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,18 +109,9 @@ def _telling(patches: Tensor, count: int, seed: int) -> Tensor:
     return patches[torch.from_numpy(np.sort(np.concatenate(chosen)))]
 
 
-def _centres(vectors: Tensor, codes: int) -> Tensor:
-    """k-means: [N, d] to [K, d]."""
-    search = faiss.Kmeans(
-        vectors.shape[1], codes, niter=20, seed=0, min_points_per_centroid=1, max_points_per_centroid=2 * CHOSEN_A_CODE
-    )
-    search.train(vectors.numpy())
-    return torch.from_numpy(search.centroids)
-
-
 def _set_encoder(dvae: DVAE, components: _Components) -> None:
     """The first d channels are the numbers; the others, random as they are, wait for the blocks."""
-    input_, head = _layer(dvae.encoder, "input"), _layer(dvae.encoder, "head")
+    input_, head = layer_of(dvae.encoder, "input"), layer_of(dvae.encoder, "head")
     numbers = components.axes.shape[1]
     weights = components.axes.T / components.scale
     input_.w[:numbers] = weights[..., None, None]
@@ -131,7 +122,7 @@ def _set_encoder(dvae: DVAE, components: _Components) -> None:
 
 def _set_decoder(dvae: DVAE, components: _Components, patches: Tensor) -> None:
     """Back from the numbers to the logits of pixels, as well as a linear map can."""
-    project, output = _layer(dvae.decoder, "project"), _layer(dvae.decoder, "output.conv")
+    project, output = layer_of(dvae.decoder, "project"), layer_of(dvae.decoder, "output.conv")
     numbers, subpixels = components.axes.shape[1], components.axes.shape[0]
     project.w[:numbers] = torch.eye(numbers)[..., None, None]
     vectors, wanted = components.of(patches), torch.logit(patches)
@@ -141,9 +132,3 @@ def _set_decoder(dvae: DVAE, components: _Components, patches: Tensor) -> None:
     output.w.mul_(0.1)
     output.w[:subpixels, :numbers] = back.T[..., None, None]
     output.b[:subpixels] = mean
-
-
-def _layer(network: torch.nn.Module, name: str) -> Conv2d:
-    layer = network.get_submodule(f"blocks.{name}")
-    assert isinstance(layer, Conv2d)
-    return layer

@@ -40,15 +40,18 @@ class DVAERun:
         ranks: the processes that train.
         dvae: the network to begin with.
         pictures: what is trained on.
+        tried: its steps are only timed, for which a patch network's codes need not be chosen.
     """
 
-    def __init__(self, options: TrainDVAEOptions, ranks: Ranks, dvae: DVAE, pictures: TrainingPictures) -> None:
+    def __init__(
+        self, options: TrainDVAEOptions, ranks: Ranks, dvae: DVAE, pictures: TrainingPictures, *, tried: bool = False
+    ) -> None:
         self.batches = pictures.batches
         self._options, self._ranks, self._pictures = options, ranks, pictures
         self._head_start = options.head_start_steps if options.head_start == "always" else 0
         self._since = 0
         """Step that the phase began with."""
-        self._codeless = bool(options.network.patches) and options.init_from is None
+        self._codeless = bool(options.network.patches) and options.init_from is None and not tried
         """Whether it is a patch network before its first step."""
         self._phase = self._continuous(dvae) if self._head_start else self._coded(dvae)
 

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dalle.dvae.bound import Objective
 from dalle.dvae.logit_laplace import EPSILON
+from dalle.dvae.nearest import bias_of
 from dalle.dvae.network import DVAE
 from dalle.dvae.patch_codes import codebook
 from dalle.dvae.patch_network import PatchDecoder, PatchEncoder
@@ -47,9 +49,9 @@ class StraightThrough(Objective):
         numbers = encoder.numbers(pixels).permute(0, 2, 3, 1).float()  # [B, h, w, d]
         codes = codebook(self.dvae).float()
         with torch.no_grad():
-            logits = numbers @ codes.T - codes.square().sum(1) / 2
+            logits = numbers @ codes.T + bias_of(codes)
             nearest = logits.argmax(-1)
-        chosen = torch.nn.functional.embedding(nearest, codes)
+        chosen = F.embedding(nearest, codes)
         apart = (numbers - chosen.detach()).square().mean()
         behind = (numbers.detach() - chosen).square().mean()
         passed = numbers + (chosen - numbers).detach()

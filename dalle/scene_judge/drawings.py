@@ -16,6 +16,7 @@ from dalle.scenes import draw_flat
 from dalle.scenes.dialect import compose_simple
 from dalle.scenes.dialect.words import BACKGROUNDS, COLOURS, KINDS, MOST_THINGS, SIZES
 from dalle.scenes.layout import stream
+from schemas.ranges import MOST_STEPS
 
 DRAWN_SIDE = 192
 """Side in pixels at which scenes are drawn before they are shrunk, as those of the web are."""
@@ -25,22 +26,20 @@ NOTHING = -1
 
 
 class Drawings:
-    """Batches of `dalle.training.loop`: a function of seed and step.
+    """Batches of `dalle.training.loop`, for ever: a function of seed and step.
 
     Args:
         side: of the pictures, pixels.
         batch_size: B.
-        steps: of the training.
         seed: of the drawings.
         workers: processes that draw ahead; 0 draws in this one.
     """
 
-    def __init__(self, *, side: int, batch_size: int, steps: int, seed: int, workers: int) -> None:
+    def __init__(self, *, side: int, batch_size: int, seed: int, workers: int) -> None:
         self._steps, self._done, self._workers = _Steps(side, batch_size, seed), 0, workers
-        self._last = steps
 
     def __iter__(self) -> Generator[dict[str, Tensor], None, None]:
-        left = range(self._done, self._last)
+        left = range(self._done, MOST_STEPS)
         made = read_ahead(self._steps, self._workers, left) if self._workers else map(self._steps.__getitem__, left)
         for batch in made:
             self._done += 1

@@ -44,9 +44,7 @@ class JudgeRun:
             raise ValueError(f"{ranks.count} processes were started, and a judge trains in one; leave torchrun out")
         self._options, self._ranks = options, ranks
         loop, side = options.loop, options.network.side
-        self.batches = Drawings(
-            side=side, batch_size=loop.batch_size, steps=loop.steps, seed=loop.seed, workers=options.workers
-        )
+        self.batches = Drawings(side=side, batch_size=loop.batch_size, seed=loop.seed, workers=options.workers)
         self.model = SceneJudge(options.network).to(ranks.device).to(memory_format=torch.channels_last)
         self._optimizer = OptimizerStep(self.model, options.optimizer, ranks)
         self._ema = Ema(self.model, options.ema_decay, warmup=_EMA_WARMUP)

@@ -8,6 +8,11 @@ def has_fast_bfloat16() -> bool:
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def computes_in_bfloat16(device: str) -> bool:
+    """Whether what is only used, not trained, is to compute in bfloat16 on a `cuda` or `cpu`: where that is fast."""
+    return device == "cuda" or has_fast_bfloat16()
+
+
 def fast_dtype() -> torch.dtype:
     """bfloat16 where the processor has instructions for it (AVX-512 BF16 or AMX), float32 elsewhere."""
     has = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dalle.dvae.convolution import SHRINK
+from dalle.dvae.convolution import SIDES
 from dalle.dvae.image_encoders import EncoderPrecision
 from schemas.options import no_change_of_bytes, unless_default
 from schemas.pair_shards import OutputFormat
@@ -13,7 +13,7 @@ from schemas.planning import SayOptions
 from schemas.ranges import MOST_PROCESSES, MOST_SEED, Between, check_ranges
 
 _RANGES = {
-    "resolution": Between(SHRINK, 1 << 16),
+    "resolution": SIDES,
     "crops_per_image": Between(1, 1_000),
     "seed": Between(0, MOST_SEED),
     "batch_size": Between(0, 1 << 16),
@@ -61,5 +61,3 @@ class EncodeOptions:
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""
         check_ranges(self, _RANGES)
-        if self.resolution % SHRINK:
-            raise ValueError(f"--resolution {self.resolution}: expected a multiple of {SHRINK}")
