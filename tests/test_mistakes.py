@@ -65,7 +65,7 @@ COMMANDS = [
     Tried("pipelines.vocab", VocabOptions, number="--vocab_size"),
     Tried("pipelines.encode", EncodeOptions, number="--crops_per_image"),
     Tried("pipelines.audit", AuditOptions, number="--sample", choice="", takes_words=True),
-    Tried("dalle.train_dvae", TrainDVAEOptions, "tiny", firsts="full, small or tiny"),
+    Tried("dalle.train_dvae", TrainDVAEOptions, "tiny", firsts="full, small, drawings or tiny"),
     Tried("dalle.train_prior", TrainPriorOptions, "tiny", firsts="full, large, medium, base, small or tiny"),
     Tried("dalle.train_contrastive", TrainContrastiveOptions, "tiny", firsts="full, base, small or tiny"),
     Tried("dalle.train_detector", TrainDetectorOptions, "tiny", firsts="small or tiny"),
