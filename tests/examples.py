@@ -17,7 +17,7 @@ from dalle.text import tokenizer
 from schemas.examples import examples_schema, write_examples
 from schemas.folder import Folder, Staging
 from schemas.manifest import MANIFEST, Counts, Marker, manifest
-from schemas.pair_shards import write_pairs
+from schemas.pair_shards import OutputFormat, write_pairs
 from schemas.pairs import LEDGER
 
 CODES = 16
@@ -103,7 +103,14 @@ def write_pictures(path: Path, counts: Sequence[int], *, lineage: Sequence[dict]
 
 
 def write_scenes(
-    path: Path, counts: Sequence[int], *, side: int = 64, first: int = 0, kind: str = "jpg", **more: Sequence[dict]
+    path: Path,
+    counts: Sequence[int],
+    *,
+    side: int = 64,
+    first: int = 0,
+    kind: str = "jpg",
+    output_format: OutputFormat = "webdataset",
+    **more: Sequence[dict],
 ) -> str:
     """A dataset of pairs of drawn scenes, [side, side], with two true captions each; the same from the same seeds on."""
     folder = Folder(path)
@@ -125,7 +132,7 @@ def write_scenes(
         ]
         ledger = pa.Table.from_pylist(rows, schema=LEDGER)
         with Staging(folder) as staging:
-            write_pairs(staging, f"{shard:05d}", ledger, stored.__getitem__, kind=kind, output_format="webdataset")
+            write_pairs(staging, f"{shard:05d}", ledger, stored.__getitem__, kind=kind, output_format=output_format)
             staging.publish()
         first += count
     write_manifest(folder, "pairs", counts, more.get("lineage", (DEDUP,)), {})

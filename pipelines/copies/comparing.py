@@ -62,6 +62,8 @@ class Compare:
     """The least similarity that is stored."""
     decisions: Decisions
     fast: bool
+    made_from: Mapping[str, str]
+    """What the references' vectors are made from, by set."""
 
     def prepare(self) -> None:
         """Read the references."""
@@ -69,7 +71,8 @@ class Compare:
             self._reference_set(name, threshold)
 
     def _reference_set(self, name: str, threshold: float) -> tuple[ReferenceSet, Factor]:
-        return _references(self.folder.inside(f"{REFERENCES}/{name}"), name, threshold, self.fast)
+        folder = self.folder.inside(f"{REFERENCES}/{name}")
+        return _references(folder, name, threshold, self.fast, self.made_from[name])
 
     def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
         """Write the shard's pairs above the floor, its nearest pictures and its copies."""
@@ -105,7 +108,8 @@ class Compare:
 
 
 @functools.lru_cache(16)
-def _references(folder: Folder, name: str, threshold: float, fast: bool) -> tuple[ReferenceSet, Factor]:
+def _references(folder: Folder, name: str, threshold: float, fast: bool, made_from: str) -> tuple[ReferenceSet, Factor]:
+    """Kept from unit to unit of a worker. A later job of the same process may find others in a folder of this name."""
     references = read_references(folder, name, threshold)
     return references, Factor(references.vectors.reshape(-1, references.vectors.shape[2]), fast=fast)
 

@@ -32,11 +32,18 @@ REFERENCE_TABLE = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("cap
 _NOTE_EVERY = 8
 
 
-@functools.cache
-def detector(name: str) -> Embedder:
-    """A worker's detector, loaded once."""
+@functools.lru_cache(maxsize=1)
+def detector(name: str, fingerprint: str) -> Embedder:
+    """Kept from unit to unit of a worker, as long as it is the one that the driver saw.
+
+    Raises:
+        ValueError: if it is another one here.
+    """
     with one_thread():
-        return load_detector(name)
+        embedder = load_detector(name)
+    if embedder.fingerprint != fingerprint:
+        raise ValueError(f"--detector {name}: is another one here than where the job was started")
+    return embedder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +52,19 @@ class EmbedPairs:
 
     pairs: Folder
     detector: str
+    fingerprint: str
+    """Of the detector that the driver saw."""
 
     def prepare(self) -> None:
         """Load the detector."""
-        detector(self.detector)
+        detector(self.detector, self.fingerprint)
 
     def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
         """Make the shard's file of vectors."""
         pictures = read_pictures(self.pairs, unit.shard)
         named = ((f"{self.pairs.path(unit.shard)}, sample {key}", data) for key, _, data in pictures)
         with one_thread():
-            vectors = embed(detector(self.detector), _noted(named, note))
+            vectors = embed(detector(self.detector, self.fingerprint), _noted(named, note))
         check_unchanged(self.pairs, unit.shard, unit.reads)
         return _write(staging, unit, vectors[:, 0])
 
@@ -66,16 +75,18 @@ class EmbedReferences:
 
     references: Sequence[Reference]
     detector: str
+    fingerprint: str
+    """Of the detector that the driver saw."""
 
     def prepare(self) -> None:
         """Load the detector."""
-        detector(self.detector)
+        detector(self.detector, self.fingerprint)
 
     def __call__(self, unit: Unit, staging: Staging, note: Note) -> Done:
         """Make the unit's file of vectors."""
         first = int(unit.shard) * REFERENCES_AT_ONCE
         references = self.references[first : first + REFERENCES_AT_ONCE]
-        chosen = detector(self.detector)
+        chosen = detector(self.detector, self.fingerprint)
         named = ((f"reference {reference.file}", reference.read()) for reference in references)
         with one_thread():
             vectors = embed(chosen, _noted(named, note), chosen.views, foreign=True)

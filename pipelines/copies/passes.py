@@ -90,6 +90,7 @@ class Passes:
             floors=floors_of(self.options, self.thresholds),
             decisions=self.decisions,
             fast=fast_dtype() == torch.bfloat16,
+            made_from={one.name: fingerprint([self.embedder.fingerprint, one.fingerprint]) for one in self.sets},
         )
 
     @functools.cached_property
@@ -150,7 +151,7 @@ class Passes:
     def _embed(self) -> None:
         """Leave the vectors of all pictures that are kept."""
         folder = _made(self.folder.inside(VECTORS))
-        work = EmbedPairs(pairs=self.pairs, detector=self.options.detector)
+        work = EmbedPairs(pairs=self.pairs, detector=self.options.detector, fingerprint=self.embedder.fingerprint)
         self.do(folder, self.embedding_units, Step(work=work, title="embed the pictures"))
         say_detector(folder, self.embedder)
 

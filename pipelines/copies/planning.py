@@ -37,7 +37,8 @@ def plan(passes: Passes, output: str) -> Plan:
     if not figures["pictures"]:
         return with_hours(made, None, "", "the pictures are embedded, and how long comparing takes is not known before")
     rate = seconds_a_row(
-        EmbedPairs(pairs=passes.pairs, detector=passes.options.detector), max(left, key=lambda unit: unit.rows)
+        EmbedPairs(pairs=passes.pairs, detector=passes.options.detector, fingerprint=passes.embedder.fingerprint),
+        max(left, key=lambda unit: unit.rows),
     )
     if rate is None:
         return with_hours(made, None, "", "no picture could be tried")

@@ -82,7 +82,7 @@ def embed_sets(
             continue
         units = reference_units(one.sums, embedder)
         _keep_vectors(vectors, [unit.shard for unit in units])
-        work = EmbedReferences(references=tuple(one.content), detector=name)
+        work = EmbedReferences(references=tuple(one.content), detector=name, fingerprint=embedder.fingerprint)
         do(vectors, units, Step(work=work, title=f"embed the references {one.name}"))
         write_references(vectors, one.content, one.sums, embedder)
 

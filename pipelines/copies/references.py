@@ -46,11 +46,13 @@ class Reference:
     caption: str = ""
     column: str = ""
     """Of the Parquet file, where it is one."""
+    version: str = ""
+    """Of the Parquet file, as its store says it."""
 
     def read(self) -> bytes:
         """Its bytes as they lie there."""
         if self.column:
-            return cast(bytes, _column(self.file, self.column)[self.offset].as_py())
+            return cast(bytes, _column(self.file, self.column, self.version)[self.offset].as_py())
         with open_bytes(self.file) as file:
             file.seek(self.offset)
             return file.read(self.size)
@@ -136,10 +138,12 @@ def _dataset(folder: Folder) -> Iterator[Reference]:
         name = f"{shard}.parquet"
         rows = read_parquet(folder, name, ["key", "caption", "status"]).to_pylist()
         kind = _stored(folder, name) if any(each["status"] == SUCCESS for each in rows) else ""
-        address = f"{folder.url.rstrip('/')}/{name}"
+        address, version = f"{folder.url.rstrip('/')}/{name}", folder.fs.ukey(folder.path(name))
         for row, each in enumerate(rows):
             if each["status"] == SUCCESS:
-                yield Reference(f"{each['key']}.{kind}", address, row, caption=each["caption"] or "", column=kind)
+                yield Reference(
+                    f"{each['key']}.{kind}", address, row, caption=each["caption"] or "", column=kind, version=version
+                )
 
 
 def _stored(folder: Folder, name: str) -> str:
@@ -151,8 +155,8 @@ def _stored(folder: Folder, name: str) -> str:
 
 
 @functools.lru_cache(2)
-def _column(file: str, column: str) -> pa.ChunkedArray:
-    """References are read in order, so each file is read once."""
+def _column(file: str, column: str, version: str) -> pa.ChunkedArray:
+    """References are read in order, so each file is read once; a later job may find another file of this name."""
     with open_bytes(file) as opened:
         return pq.read_table(cast(Any, opened), columns=[column])[column]
 

@@ -91,10 +91,7 @@ class Encode:
         write_examples(staging, shard, pa.table(columns, schema=schema), self.output_format)
 
     def _encoder(self) -> ImageEncoder:
-        encoder = _loaded(self.dvae, self.precision, self.device)
-        if encoder.fingerprint() != self.fingerprint:
-            raise ValueError(f"--dvae {self.dvae}: is another one here than where the job was started")
-        return encoder
+        return _loaded(self.dvae, self.precision, self.device, self.fingerprint)
 
     def _views(self, unit: Unit, kept: list[dict], boxes: list) -> Iterator[np.ndarray]:
         where = self.pairs.path(unit.source)
@@ -117,9 +114,12 @@ class Encode:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(name: str, precision: EncoderPrecision, device: str) -> ImageEncoder:
-    """Kept from unit to unit of a worker."""
-    return load_encoder(name, precision, device)
+def _loaded(name: str, precision: EncoderPrecision, device: str, fingerprint: str) -> ImageEncoder:
+    """Kept from unit to unit of a worker, as long as it is the one that the driver saw."""
+    encoder = load_encoder(name, precision, device)
+    if encoder.fingerprint() != fingerprint:
+        raise ValueError(f"--dvae {name}: is another one here than where the job was started")
+    return encoder
 
 
 def _nested(tokens: list[list[int]], counts: list[int]) -> pa.Array:

@@ -19,7 +19,6 @@ from dalle.dvae import files as dvae_files
 from dalle.dvae.image_encoders import fastest_precision
 from dalle.dvae.network import DVAE, DVAEConfig
 from pipelines.captions.caption_streams import ListCaptions
-from pipelines.copies.embedding import detector
 from pipelines.copies.options import DedupOptions, decisions_of, thresholds_of
 from pipelines.copies.passes import Passes
 from pipelines.copies.reference_sets import find_sets
@@ -183,7 +182,7 @@ def test_options_of_dedup(tmp_path: Path) -> None:
     options = DedupOptions(detector="phash", reference=given, within=True)
 
     def recipe_of(options: DedupOptions) -> Recipe:
-        embedder = detector(options.detector)
+        embedder = load_detector(options.detector)
         return Passes(
             options=options, engine=Engine([], 1), folder=Folder(tmp_path / "out"), pairs=Folder(tmp_path), parent=PAIRS,
             embedder=embedder, thresholds=thresholds_of(options, embedder), decisions=decisions_of(options, embedder),
