@@ -41,8 +41,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from dalle.dvae.image_encoders import DVAEEncoder, load_encoder
+from dalle.prior.codebook import code_vectors
 from dalle.prior.config import PriorConfig
 from dalle.prior.losses import weighted
 from dalle.prior.network import Prior
@@ -90,9 +92,10 @@ def train_prior(options: TrainPriorOptions) -> int:
                 f"--plateau_on validation: of the {sum(shards.counts):,} examples of {options.examples.input_folder} "
                 "none could be held out, so there is nothing to go by; give more examples, or --plateau_on training"
             )
+        vectors = _code_vectors(options, shards)
         seed_everything(options.loop.seed)
         with torch.device("meta") if ranks.together else contextlib.nullcontext():  # no process is to hold all weights
-            prior = Prior(network_for(shards, options), recompute=options.recompute)
+            prior = Prior(network_for(shards, options), recompute=options.recompute, code_vectors=vectors)
         together = ranks if ranks.together else None
         validation = Validation(parts, options.examples.eval_examples, 4 * options.micro_batch_size, together)
         run = PriorRun(
@@ -146,6 +149,24 @@ def network_for(shards: ExampleShards, options: TrainPriorOptions) -> PriorConfi
     )
 
 
+def _code_vectors(options: TrainPriorOptions, shards: ExampleShards) -> Tensor | None:
+    """What codes begin with, [K, D]; None where they begin at random."""
+    if options.codebook is None:
+        return None
+    encoder = load_encoder(options.codebook)
+    if encoder.fingerprint() != shards.dvae:
+        raise ValueError(
+            f"--codebook {options.codebook}: is not the dVAE that {options.examples.input_folder} was made with; give "
+            "the one that pipelines.encode was given"
+        )
+    if not isinstance(encoder, DVAEEncoder):
+        raise ValueError(f"--codebook {options.codebook}: is an encoder of your own, whose codes stand for no numbers")
+    try:
+        return code_vectors(encoder.codebook, options.size.heads * options.size.head_size)
+    except ValueError as error:
+        raise ValueError(f"--codebook {options.codebook}: {error}; leave it out") from None
+
+
 def _plan(options: TrainPriorOptions) -> Plan:
     """What it will take: for the examples if they are named, otherwise for the paper's text and grid."""
     size, found = options.size, Plan(state="to do", all=options.loop.steps, unit="step")
@@ -156,6 +177,8 @@ def _plan(options: TrainPriorOptions) -> Plan:
         check_place(options.loop, "train_prior", {"--input_folder": [options.examples.input_folder]})
         if options.examples.bpe_dropout and options.examples.vocabulary != "builtin":
             check_is_there(options.examples.vocabulary)
+        if options.codebook not in (None, "builtin", "openai"):
+            check_is_there(options.codebook)
         shards = example_shards(options.examples, dropout=False)
         network = network_for(shards, options)
         found = standing(options.loop, _recipe(options, shards, network))
@@ -200,7 +223,8 @@ def _recipe(options: TrainPriorOptions, shards: ExampleShards, network: PriorCon
 def _what_changes_bytes(options: TrainPriorOptions) -> dict[str, Any]:
     """As the recipe has it: where the learning rate follows evaluations, it matters how often there is one."""
     follows = options.plateau.plateau_on == "validation"
-    return options_json(options) | ({"eval_every": options.loop.eval_every} if follows else {})
+    begins = {} if options.codebook is None else {"codebook": "of the dVAE"}  # which one, the inputs say
+    return options_json(options) | begins | ({"eval_every": options.loop.eval_every} if follows else {})
 
 
 def _introduce(options: TrainPriorOptions, parts: Split[ExampleShards], prior: nn.Module, ranks: Ranks) -> None:

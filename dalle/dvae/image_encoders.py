@@ -58,6 +58,8 @@ class DVAEEncoder:
         elif device == "cuda":
             network.to(memory_format=torch.channels_last)
         self.vocab_size = network.config.vocab_size
+        self.codebook = network.codebook().float().cpu()
+        """[K, d] float32: what the codes stand for."""
 
     def encode(self, images: Tensor) -> Tensor:
         """[B, 3, 256, 256] uint8 to [B, 32, 32] int64."""

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dalle.dvae.convolution import Conv2d, check_pixels, embed
+from dalle.dvae.convolution import Conv2d, check_pixels, embed, layer_of
 from dalle.dvae.logit_laplace import map_pixels, reconstruct
 from dalle.dvae.patch_network import SUBPIXELS, PatchDecoder, PatchEncoder
 from schemas.options import options_json, unless_default
@@ -196,6 +196,10 @@ class DVAE(nn.Module):
         """[B, h, w] int64 to [B, 3, 8h, 8w] float32 in [0, 1]."""
         mu = self.decoder.from_codes(check_codes(codes, self.config.vocab_size))[:, :3]
         return reconstruct(mu.float())
+
+    def codebook(self) -> Tensor:
+        """What the codes stand for, [K, d]; gradients go to the decoder's first layer."""
+        return layer_of(self.decoder, "input").w[:, :, 0, 0].T
 
     def fingerprint(self) -> str:
         """sha256 of sizes and weights: what codes mean something to depends on nothing else."""

@@ -2,7 +2,7 @@
 
 A network of fresh weights would spend most of a small budget on finding out what a linear map knows already. So it
 begins as that map, there and back, with all its residual blocks at nothing: from 48 numbers of a patch of drawings of
-96 pixels a judge reads everything in the picture, and from 2,048 codes chosen among them 9 pictures of 10, before the
+96 pixels a judge reads everything in the picture, and from 2,048 codes chosen among them nearly everything, before the
 first step.
 """
 
@@ -53,15 +53,10 @@ def begin(dvae: DVAE, pictures: Iterator[Tensor], seed: int) -> None:
 @torch.no_grad()
 def tie(dvae: DVAE) -> None:
     """Make the encoder choose the nearest of the codes that the decoder knows, in place."""
-    codes = codebook(dvae)
+    codes = dvae.codebook()
     output = layer_of(dvae.encoder, "output.conv")
     output.w.copy_(codes[..., None, None])
     output.b.copy_(bias_of(codes))
-
-
-def codebook(dvae: DVAE) -> Tensor:
-    """What the codes stand for, [K, d]; gradients go to the decoder's input layer."""
-    return layer_of(dvae.decoder, "input").w[:, :, 0, 0].T
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,6 @@ from dalle.dvae.bound import Objective
 from dalle.dvae.logit_laplace import EPSILON
 from dalle.dvae.nearest import bias_of
 from dalle.dvae.network import DVAE
-from dalle.dvae.patch_codes import codebook
 from dalle.dvae.patch_network import PatchDecoder, PatchEncoder
 from dalle.dvae.relaxation import Seed
 
@@ -47,7 +46,7 @@ class StraightThrough(Objective):
         assert isinstance(encoder, PatchEncoder)
         assert isinstance(decoder, PatchDecoder)
         numbers = encoder.numbers(pixels).permute(0, 2, 3, 1).float()  # [B, h, w, d]
-        codes = codebook(self.dvae).float()
+        codes = self.dvae.codebook().float()
         with torch.no_grad():
             logits = numbers @ codes.T + bias_of(codes)
             nearest = logits.argmax(-1)

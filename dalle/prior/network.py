@@ -39,6 +39,8 @@ from dalle.prior.masks import Kind, kinds_of
 from dalle.prior.resblock import Layer, Recompute, Resblock
 from dalle.text.padding import is_text, vocab_size_with_padding
 
+_OF_CODES = ("embeddings.code.weight", "to_codes.weight")
+
 
 class Embeddings(nn.Module):
     """Tokens to vectors: what they are plus where they stand."""
@@ -68,13 +70,21 @@ class Prior(nn.Module):
         config: its sizes.
         recompute: what of each residual block is not kept but computed again for the gradient (`resblock`).
         kinds: of each layer, to compare with other networks; the paper's if not given.
+        code_vectors: [K, D] float32, added to the first embeddings of codes and to the first weights of their logits
+            (`dalle.prior.codebook`); nothing if not given.
     """
 
     def __init__(
-        self, config: PriorConfig, *, recompute: Recompute = "none", kinds: Sequence[Kind] | None = None
+        self,
+        config: PriorConfig,
+        *,
+        recompute: Recompute = "none",
+        kinds: Sequence[Kind] | None = None,
+        code_vectors: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.config = config
+        self._code_vectors = code_vectors
         self.embeddings = Embeddings(config)
         kinds = kinds_of(config.layers) if kinds is None else kinds
         if len(kinds) != config.layers:
@@ -99,6 +109,11 @@ class Prior(nn.Module):
         else:
             added = name.endswith(".inner.output.weight")
             nn.init.normal_(value, std=0.02 * ((2 * self.config.layers) ** -0.5 if added else 1))
+        if self._code_vectors is not None and name in _OF_CODES:
+            with torch.no_grad():
+                value.add_(self._code_vectors.to(value))
+            if name == _OF_CODES[-1] and not value.is_meta:
+                self._code_vectors = None  # of the paper's width they are 130 MB
         return True
 
     def resblocks(self) -> dict[str, Resblock]:

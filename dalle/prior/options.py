@@ -10,7 +10,7 @@ from dalle.training.options import LoopOptions
 from dalle.training.plateau import PlateauOptions
 from dalle.training.steps import OptimizerOptions
 from schemas.examples import TEXT_LENGTH
-from schemas.options import no_change_of_bytes
+from schemas.options import no_change_of_bytes, unless_default
 from schemas.ranges import MOST_EXAMPLES, MOST_PROCESSES, MOST_SIZE, MOST_STEPS, Above, Below, Between, check_ranges
 
 
@@ -127,6 +127,10 @@ class TrainPriorOptions:
     )
     plateau: PlateauOptions = field(default_factory=PlateauOptions)
     size: SizeOptions = field(default_factory=SizeOptions)
+    codebook: str | None = unless_default(default=None)
+    """The dVAE of the examples, a name or a path as pipelines.encode takes it: embeddings of codes and weights of their
+    logits begin near what its codes stand for, so that codes that look alike begin alike; by default they begin at
+    random, as the paper's."""
     planning: PlanOptions = field(default_factory=PlanOptions)
     sharding: ShardOptions = field(default_factory=ShardOptions)
     micro_batch_size: int = 1

@@ -21,7 +21,7 @@ from dalle.dvae.bf16 import BF16DVAE
 from dalle.dvae.files import BUILTIN, load, save
 from dalle.dvae.logit_laplace import map_pixels
 from dalle.dvae.network import DVAE, DVAEConfig
-from dalle.dvae.patch_codes import begin, codebook
+from dalle.dvae.patch_codes import begin
 from dalle.dvae.patch_network import PatchEncoder
 from dalle.pictures.augment import dvae_view
 from dalle.train_dvae import main
@@ -93,7 +93,7 @@ def assert_nearest(dvae: DVAE, pictures: torch.Tensor) -> None:
     assert isinstance(dvae.encoder, PatchEncoder)
     with torch.inference_mode():
         numbers = dvae.encoder.numbers(map_pixels(pictures)).permute(0, 2, 3, 1).flatten(0, 2)
-        distances = torch.cdist(numbers, codebook(dvae))
+        distances = torch.cdist(numbers, dvae.codebook())
     codes = dvae.encode(pictures).flatten()
     assert float((distances.gather(1, codes[:, None])[:, 0] - distances.amin(1)).max()) < 1e-2  # stored in 16 bits
 
@@ -140,7 +140,7 @@ def test_it_can_begin_with_anothers_codes(undisturbed: Path, photographs: Path, 
     flags = ["--init_from", undisturbed, "--steps", 1, "--learning_rate", 1e-9, "--min_learning_rate", 0]
     assert 0 == train(photographs, tmp_path / "out", *flags)
     before, after = load(undisturbed / WEIGHTS), load(tmp_path / "out" / WEIGHTS)
-    assert torch.allclose(codebook(before), codebook(after), atol=1e-3)
+    assert torch.allclose(before.codebook(), after.codebook(), atol=1e-3)
 
 
 def test_files_say_which_network_it_is(tmp_path: Path) -> None:
