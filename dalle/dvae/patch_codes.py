@@ -20,6 +20,7 @@ from dalle.dvae.convolution import SHRINK, layer_of
 from dalle.dvae.logit_laplace import map_pixels
 from dalle.dvae.nearest import bias_of, choose_among
 from dalle.dvae.network import DVAE
+from dalle.dvae.patch_network import SUBPIXELS
 
 PATCHES_A_CODE = 400
 """That are looked at."""
@@ -28,6 +29,8 @@ CHOSEN_A_CODE = 60
 CALM, CALM_SHARE = 0.05, 0.15
 """Deviation of a patch's pixels, of their range [0.1, 0.9], below which it shows background alone, and how many of
 those that k-means sees may be so: most of a drawing is background, and needs few codes."""
+_AT_ONCE = 1 << 15
+"""Patches that are looked at in 32 bits at a time: all of a large codebook's would take gigabytes."""
 
 
 @torch.no_grad()
@@ -76,32 +79,39 @@ class _Components:
 
 
 def _patches(pictures: Iterator[Tensor], count: int) -> Tensor:
-    """At least so many patches in [0.1, 0.9], [N, 192]."""
+    """At least so many patches, [N, 192] uint8."""
     parts: list[Tensor] = []
     while sum(map(len, parts)) < count:
-        pixels = F.pixel_unshuffle(map_pixels(next(pictures)), SHRINK)
-        parts.append(pixels.permute(0, 2, 3, 1).flatten(0, 2))
+        parts.append(F.pixel_unshuffle(next(pictures), SHRINK).permute(0, 2, 3, 1).flatten(0, 2))
     return torch.cat(parts)
 
 
+def _mapped(patches: Tensor) -> Iterator[Tensor]:
+    """[N, 192] uint8, some at a time, to [n, 192] float32 in [0.1, 0.9]."""
+    return (map_pixels(part) for part in patches.split(_AT_ONCE))
+
+
 def _components(patches: Tensor, numbers: int) -> _Components:
-    mean = patches.mean(0)
-    centred = patches - mean
-    _, axes = torch.linalg.eigh((centred.T @ centred / len(patches)).double())
-    axes = axes.flip(1)[:, :numbers].float()
+    summed, products = torch.zeros(SUBPIXELS).double(), torch.zeros(SUBPIXELS, SUBPIXELS).double()
+    for part in _mapped(patches):
+        summed += part.double().sum(0)
+        products += part.double().T @ part.double()
+    mean = summed / len(patches)
+    covariance = products / len(patches) - mean[:, None] * mean
+    variances, axes = (each.flip(-1)[..., :numbers] for each in torch.linalg.eigh(covariance))
     signs = axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()  # of an eigenvector, which has none of its own
-    axes = axes * signs
-    return _Components(mean=mean, axes=axes, scale=(centred @ axes).std(0).mean().clamp(min=1e-4))
+    scale = variances.clamp(min=0).sqrt().mean().clamp(min=1e-4)
+    return _Components(mean=mean.float(), axes=(axes * signs).float(), scale=scale.float())
 
 
 def _telling(patches: Tensor, count: int, seed: int) -> Tensor:
-    """So many patches, or fewer, of which few show background alone."""
+    """So many patches, or fewer, of which few show background alone, [n, 192] float32 in [0.1, 0.9]."""
     rng = np.random.default_rng(seed)
-    calm = patches.view(len(patches), 3, -1).std(2).mean(1) < CALM
+    calm = torch.cat([part.view(len(part), 3, -1).std(2).mean(1) < CALM for part in _mapped(patches)])
     background, things = (np.flatnonzero(which.numpy()) for which in (calm, ~calm))
     most = max(count - len(things), round(count * CALM_SHARE))
     chosen = [rng.permutation(background)[:most], rng.permutation(things)[: count - min(most, len(background))]]
-    return patches[torch.from_numpy(np.sort(np.concatenate(chosen)))]
+    return map_pixels(patches[torch.from_numpy(np.sort(np.concatenate(chosen)))])
 
 
 def _set_encoder(dvae: DVAE, components: _Components) -> None:
@@ -120,10 +130,15 @@ def _set_decoder(dvae: DVAE, components: _Components, patches: Tensor) -> None:
     project, output = layer_of(dvae.decoder, "project"), layer_of(dvae.decoder, "output.conv")
     numbers, subpixels = components.axes.shape[1], components.axes.shape[0]
     project.w[:numbers] = torch.eye(numbers)[..., None, None]
-    vectors, wanted = components.of(patches), torch.logit(patches)
-    mean = wanted.mean(0)
-    # one number after the other, for they do not correlate
-    back = vectors.T @ (wanted - mean) / vectors.square().sum(0).clamp(min=1e-6)[:, None]
+    squares, summed = torch.zeros(numbers).double(), torch.zeros(subpixels).double()
+    products = torch.zeros(numbers, subpixels).double()
+    for part in _mapped(patches):
+        vectors, wanted = components.of(part).double(), torch.logit(part).double()
+        squares += vectors.square().sum(0)
+        summed += wanted.sum(0)
+        products += vectors.T @ wanted
+    # one number after the other, for they do not correlate; and all are 0 on the average
+    back = products / squares.clamp(min=1e-6)[:, None]
     output.w.mul_(0.1)
-    output.w[:subpixels, :numbers] = back.T[..., None, None]
-    output.b[:subpixels] = mean
+    output.w[:subpixels, :numbers] = back.T[..., None, None].float()
+    output.b[:subpixels] = summed / len(patches)
