@@ -162,9 +162,9 @@ TINY = replace(
 )
 DRAWINGS = replace(
     SMALL,
-    loop=replace(SMALL.loop, steps=2_000, batch_size=32, log_every=50, eval_every=500, save_every=250),
-    optimizer=replace(SMALL.optimizer, betas=(0.9, 0.98), decay_steps=2_000, warmup_steps=100),
-    pictures=TrainingPictureOptions(resolution=96, mirrored=False),
+    loop=replace(SMALL.loop, steps=1_000, batch_size=32, log_every=50, eval_every=500, save_every=250),
+    optimizer=replace(SMALL.optimizer, betas=(0.9, 0.98), decay_steps=1_000, warmup_steps=100),
+    pictures=TrainingPictureOptions(resolution=128, mirrored=False),
     network=DVAEConfig(vocab_size=2048, encoder_n_hid=192, decoder_n_hid=192, n_init=48, n_blk_per_group=3, patches=1),
     micro_batch_size=32,
     ema_decay=0.99,
@@ -172,6 +172,6 @@ DRAWINGS = replace(
 PRESETS = {
     "full": ("the paper's network and figures, 97.6 million weights", FULL),
     "small": ("7.2 million weights, for a processor or a small GPU: the dVAE that comes with the package", SMALL),
-    "drawings": ("2,048 codes over patches, for drawn pictures of 96 pixels, in ten minutes on two cores", DRAWINGS),
+    "drawings": ("2,048 codes over patches, for drawn pictures of 128 pixels, in ten minutes on two cores", DRAWINGS),
     "tiny": ("512 codes, trains in a minute or two: to try things out", TINY),
 }

@@ -16,9 +16,9 @@ from dalle.scenes.painting import FRACTION_BITS, on_patch, paints_of
 
 _TEXTURE = 0.3
 """How much of a background's texture is left."""
-TILES = 12
-"""Of a background on a side, all alike: as many as a picture of 96 pixels has codes."""
-_LINE = 0.07
+TILES = 16
+"""Of a background on a side, all alike: as many as a picture of 128 pixels has codes."""
+_LINE = 0.13
 """Width of outlines, as a share of a thing's radius."""
 _INK = (44, 40, 52)
 """Of outlines: white things are to be seen on snow."""

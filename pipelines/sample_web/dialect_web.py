@@ -25,9 +25,9 @@ from pipelines.sample_web.making import HOSTS, Web, has_stamp, json_lines
 from pipelines.sample_web.pictures import encoded
 from schemas.folder import Folder
 
-VERSION = 2
+VERSION = 3
 """Raised when the same rows give another web."""
-SIDE = 192
+SIDE = 256
 """Of the pictures, pixels."""
 CAPTIONS = 4
 """Of each picture."""

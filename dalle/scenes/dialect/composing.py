@@ -12,9 +12,9 @@ from dalle.scenes.layout import Scene, Thing, stream
 
 _STREAM = 7
 """Of random numbers that only scenes of the dialect take."""
-GRID = 12
+GRID = 16
 """Places on a side: a thing has its middle in the middle of one, as a figure on squared paper."""
-_NEAR, _MIDDLE, _FAR = 2, 5, 8
+_NEAR, _MIDDLE, _FAR = 3, 7, 11
 """Places near the left or upper side, in the middle, and near the right or lower side; or the next one."""
 _PLACES: dict[Relation, tuple[tuple[int, int], ...]] = {
     "left": ((_NEAR, _MIDDLE), (_FAR, _NEAR), (_FAR, _FAR)),

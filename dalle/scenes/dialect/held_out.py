@@ -25,7 +25,7 @@ PAIRS = (
     ("cup", "purple"),
     ("umbrella", "red"),
     ("crown", "green"),
-    ("car", "pink"),
+    ("bell", "pink"),
 )
 """(kind, colour) that never occur."""
 KIND, OTHER_KIND = "fish", "boat"

@@ -26,7 +26,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "cup": ("cup", "mug"),
     "umbrella": ("umbrella",),
     "crown": ("crown",),
-    "car": ("car",),
+    "bell": ("bell",),
 }
 """Kinds of things, keys of `dalle.scenes.layout.SHAPES`, and their nouns."""
 COLOURS: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
@@ -34,7 +34,7 @@ COLOURS: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple"
 SIZES: dict[str, tuple[str, ...]] = {"small": ("small", "little", "tiny"), "large": ("large", "big")}
 """Sizes and their words."""
 RADII: dict[str, float] = {"small": 0.12, "large": 0.2}
-"""Radius of a thing's bounding circle, as a share of the picture's side, by size: three and five places of the grid."""
+"""Radius of a thing's bounding circle, as a share of the picture's side, by size: four and six places of the grid."""
 RELATIONS: dict[Relation, tuple[str, ...]] = {
     "left": ("to the left of", "left of", "on the left of"),
     "right": ("to the right of", "right of", "on the right of"),
