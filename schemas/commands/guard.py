@@ -41,6 +41,7 @@ _LAST_WORDS = 0.3
 _PATIENCE = 10.0
 """Seconds for which the temporary folder is removed again and again."""
 
+_name = ""
 _folder = ""
 _line = -1
 _command = 0
@@ -50,9 +51,10 @@ def begin_guarded(name: str) -> None:
     """Guard this process, which is a command and has no threads yet.
 
     Args:
-        name: how it is called, for what is said if a signal comes before the command itself answers to them.
+        name: how it is called, for what is said where the command itself does not answer to a signal, or not yet.
     """
-    global _folder, _line, _command
+    global _name, _folder, _line, _command
+    _name = name
     open_standard_streams()
     if not sys.platform.startswith("linux"):
         return
@@ -70,8 +72,7 @@ def begin_guarded(name: str) -> None:
     signal.set_wakeup_fd(_line, warn_on_full_buffer=False)
 
     def end(number: int, _frame: object) -> None:
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # of those that torchrun started the first says it
-            _say(f"{name}: stopped before it began")
+        _say_as_one(f"{name}: stopped before it began")
         end_at_once(128 + number)
 
     for number in STOPS:
@@ -130,6 +131,11 @@ def open_standard_streams() -> None:
 def _leave() -> None:
     if is_guarded():
         _remove(_folder)
+
+
+def _say_as_one(sentence: str) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of those that torchrun started the first says it
+        _say(sentence)
 
 
 def _say(sentence: str) -> None:
@@ -236,6 +242,7 @@ def _end_command(number: int, ended: int) -> None:
     os.kill(_command, signal.SIGSTOP)
     kill_below(_command, wait=False)
     _remove(_folder)
+    _say_as_one(f"{_name}: stopped; it was ended, for it did not end by itself in time")
     for each in (number, signal.SIGCONT):
         os.kill(_command, each)
     if not select.select([ended], [], [], _LAST_WORDS)[0]:

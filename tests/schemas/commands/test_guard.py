@@ -138,6 +138,8 @@ def test_wherever_it_is(toys: list[Toy], number: signal.Signals, send: object) -
         assert took < LIMIT, where
         by_itself = where in IN_TIME
         assert code in ((128 + number,) if by_itself else (128 + number, -number)), (where, said)  # 128 + n in a shell
+        if code < 0:
+            assert "toy: stopped; it was ended" in said, where
         assert not by_itself or "toy: stopped" in said
 
 
