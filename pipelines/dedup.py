@@ -31,10 +31,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from dalle.detectors import load_detector
-from dalle.training.one_thread import one_thread
 from pipelines import sample_web
 from pipelines.copies.decided import check_decisions
+from pipelines.copies.embedding import open_detector
 from pipelines.copies.options import DedupOptions, decisions_of, thresholds_of
 from pipelines.copies.overlap import SetSummary
 from pipelines.copies.passes import Passes
@@ -78,8 +77,7 @@ def dedup(options: DedupOptions, flags: list[str]) -> int:
     references = [ReferenceArgument.parse(text).path.rpartition(",")[2] for text in options.reference]
     check_output(output, "dedup", {"--input_folder": [pairs.url], "--reference": references})
     parent = open_dataset(pairs, table="pairs", options=TO_MAKE_AGAIN)
-    with one_thread():
-        embedder = load_detector(options.detector)
+    embedder = open_detector(options.detector)
     thresholds, decisions = thresholds_of(options, embedder), decisions_of(options, embedder)
 
     def passes_in(folder: Folder) -> Passes:

@@ -2,7 +2,7 @@
 
 A network of fresh weights would spend most of a small budget on finding out what a linear map knows already. So it
 begins as that map, there and back, with all its residual blocks at nothing: from 48 numbers of a patch of drawings of
-96 pixels a judge reads everything in the picture, and from 2,048 codes chosen among them nearly everything, before the
+96 pixels a judge reads everything in the picture, and from 2,048 codes chosen among them 9 pictures of 10, before the
 first step.
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -32,15 +31,26 @@ REFERENCE_TABLE = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("cap
 _NOTE_EVERY = 8
 
 
-@functools.lru_cache(maxsize=1)
+_kept: dict[str, Embedder] = {}
+"""The one that was loaded last, by its fingerprint."""
+
+
+def open_detector(name: str) -> Embedder:
+    """Load a detector, and keep it for the units that are done in this process."""
+    with one_thread():
+        embedder = load_detector(name)
+    _kept.clear()
+    _kept[embedder.fingerprint] = embedder
+    return embedder
+
+
 def detector(name: str, fingerprint: str) -> Embedder:
-    """Kept from unit to unit of a worker, as long as it is the one that the driver saw.
+    """The detector of this name that the driver saw, kept from unit to unit.
 
     Raises:
         ValueError: if it is another one here.
     """
-    with one_thread():
-        embedder = load_detector(name)
+    embedder = _kept.get(fingerprint) or open_detector(name)
     if embedder.fingerprint != fingerprint:
         raise ValueError(f"--detector {name}: is another one here than where the job was started")
     return embedder
