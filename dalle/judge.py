@@ -1,15 +1,17 @@
 """Judge drawn pictures of the dialect: does each show what its caption says?
 
     python -m dalle.judge --drawn unseen=drawn_unseen seen=drawn_seen --judge judge
-    python -m dalle.judge --drawn unseen=drawn_unseen --judge judge --originals web/evaluation --dvae dvae
+    python -m dalle.judge --drawn unseen=drawn_unseen --judge judge --originals web/evaluation --dvae dvae \\
+        --ledger pairs
 
 A judge (`dalle.train_judge`) tells of every sample that `dalle.generate` left which things it shows, in which colours,
 where, and on what background. Printed is how many captions were drawn rightly in all of it: with one sample, with the
 best by the contrastive model that scored them, with the judge's own choice among them, which nobody can have and which
 is the most that choosing could give; beside chance, and beside what the judge says of true drawings of the captions
 (--originals) and of their reconstructions by the dVAE, which no prior can draw better than. Intervals are those of
-Clopper and Pearson, 95 %. In the output folder are then `judged.json`, `NAME.jsonl` with what is right in each sample,
-and `NAME.png`, a contact sheet.
+Clopper and Pearson, 95 %. With --ledger it is counted how many captions that were trained on have what is held out
+(`dalle.scenes.dialect.held_out`), and the query that says so is printed. In the output folder are then `judged.json`,
+`NAME.jsonl` with what is right in each sample, and `NAME.png`, a contact sheet.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from dalle import flags
 from dalle.dvae.image_encoders import DVAEEncoder, load_encoder
 from dalle.evaluation.samples import SAMPLES
 from dalle.scene_judge.figures import attributes_of, group_table, groups_of, shares_of, tables, to_json
+from dalle.scene_judge.ledger import held_out_rows
 from dalle.scene_judge.network import load
 from dalle.scene_judge.sheet import contact_sheet
 from dalle.scene_judge.verdicts import as_json, judged_captions, judged_originals, side_of
@@ -61,6 +64,8 @@ class JudgeOptions:
     """Folder of true drawings with captions.jsonl (file, captions); names begin with the NAME of their set."""
     dvae: str | None = None
     """DVAE whose reconstructions of --originals are judged, as pipelines.encode takes it."""
+    ledger: Path | None = no_change_of_bytes(default=None)
+    """Dataset of pairs that the models were trained on: how many of its captions have what is held out is counted."""
     output_folder: Path = no_change_of_bytes(default=Path("judged"))
     """Folder for numbers and contact sheets; made if need be."""
     say: SayOptions = field(default_factory=SayOptions)
@@ -86,7 +91,11 @@ def judge(options: JudgeOptions) -> int:
     """Judge all there is; gives the exit code."""
     if not options.drawn:
         raise ValueError("--drawn is missing; name what dalle.generate left, as NAME=FOLDER")
-    reads: Reads = {"--drawn": [folder for _, folder in options.sets], "--originals": [options.originals]}
+    reads: Reads = {
+        "--drawn": [folder for _, folder in options.sets],
+        "--originals": [options.originals],
+        "--ledger": [options.ledger],
+    }
     check_output(options.output_folder, JOB, reads, on_disk=True)
     network = load(weights_of(options.judge, "train_judge", "--judge"))
     encoder = None if options.dvae is None else load_encoder(options.dvae)
@@ -96,6 +105,7 @@ def judge(options: JudgeOptions) -> int:
         for _, drawn in options.sets:
             check_is_there(str(Path(drawn) / SAMPLES))
         raise Planned(Plan(state="to do", why_no_hours="pictures are judged each time, in a few minutes"))
+    rows = None if options.ledger is None else held_out_rows(options.ledger)
     sets = {name: judged_captions(network, Path(folder)) for name, folder in options.sets}
     originals = (
         {} if options.originals is None else judged_originals(network, options.originals, encoder, side_of(sets))
@@ -110,6 +120,8 @@ def judge(options: JudgeOptions) -> int:
             held.write(f"{name}.png", contact_sheet(captions))
         said = {"format_version": FORMAT_VERSION, "job": JOB, "options": options_json(options)}
         numbers = {"shares": to_json(shares), "attributes": to_json(attributes), "groups": to_json(groups)}
+        if rows is not None:
+            numbers["ledger"] = {"captions": rows.captions, "held_out": rows.held_out}
         held.write_json(JUDGED, {**said, **numbers})
     print("judge\n")
     console = Console(file=trusted(sys.stdout), highlight=False, markup=False, emoji=False)
@@ -117,6 +129,9 @@ def judge(options: JudgeOptions) -> int:
         console.print(table)
     if not options.say.quiet:
         console.print(group_table({group: one for some in groups.values() for group, one in some.items()}))
+    if rows is not None:
+        print(f"  {options.ledger}: of {rows.captions:,} captions {rows.held_out:,} have what is held out, by")
+        print(rows.query)
     for name in sets:
         print(f"  look at: {folder}/{name}.png")
     return OK

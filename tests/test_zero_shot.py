@@ -77,6 +77,8 @@ def test_the_whole_flow_in_little(tmp_path: Path) -> None:
     made = tmp_path / "data" / "zero_shot"
     judged = json.loads((made / "judged" / "judged.json").read_text())
     assert {"unseen"} == {*judged["shares"]}
+    assert judged["ledger"]["held_out"] == 0 < judged["ledger"]["captions"]
+    assert "pc.match_substring_regex" in done.stdout  # the query that says so
     assert len(list((made / "unseen").rglob("*.png"))) >= 2
     ledger = ds.dataset(sorted((made / "pairs").glob("*.parquet"))).to_table(columns=["status", "captions"]).to_pylist()
     assert 120 == len(ledger) == sum(row["status"] == "success" for row in ledger)

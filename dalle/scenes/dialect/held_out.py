@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from dalle.scenes.dialect.composing import DialectScene, HeldOut, compose_simple, placed
-from dalle.scenes.dialect.words import BACKGROUNDS, COLOURS, Relation
+from dalle.scenes.dialect.words import BACKGROUNDS, COLOURS, KINDS, OPPOSITE, RELATIONS, VERBS, Relation
 from dalle.scenes.layout import stream
 
 PAIRS = (
@@ -88,3 +88,21 @@ def _with_relation(seed: int, side: int) -> DialectScene:
         looks.append((kind, colours[int(rng.integers(len(colours)))]))
     background = tuple(BACKGROUNDS)[int(rng.integers(len(BACKGROUNDS)))]
     return placed(rng, looks, RELATION, background, seed, side)
+
+
+def pattern() -> str:
+    """A regular expression that finds each caption of the dialect that says anything of this, and no other.
+
+    For letters of either case; of the syntax that Python, RE2 and so pyarrow and SQL engines share.
+    """
+    pairs = "|".join(f"{colour} {_nouns(kind)}" for kind, colour in PAIRS)
+    verbs = f"(?: (?:{'|'.join(VERBS)}))?"
+    above, below = ("|".join(RELATIONS[name]) for name in (RELATION, OPPOSITE[RELATION]))
+    first = f"{_nouns(KIND)}{verbs} (?:{above}) .*{_nouns(OTHER_KIND)}"
+    second = f"{_nouns(OTHER_KIND)}{verbs} (?:{below}) .*{_nouns(KIND)}"
+    return rf"\b(?:{pairs}|{first}|{second})\b"
+
+
+def _nouns(kind: str) -> str:
+    nouns = KINDS[kind]
+    return nouns[0] if len(nouns) == 1 else f"(?:{'|'.join(nouns)})"

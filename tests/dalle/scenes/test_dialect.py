@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import product
 
@@ -19,6 +20,7 @@ from dalle.scenes.dialect.held_out import (
     RELATION,
     SEEN,
     UNSEEN,
+    pattern,
     seen_scenes,
     unseen_scenes,
 )
@@ -148,3 +150,17 @@ def test_what_is_no_caption_of_the_dialect_is_said(caption: str, fault: str) -> 
 
 def test_words_that_it_has_not_are_named_in_their_order() -> None:
     assert unknown_words("Two cats beside a red horse, on the sand: two!") == ["two", "cats", "beside", "horse"]
+
+
+def test_the_pattern_finds_each_caption_with_what_is_held_out_and_no_other() -> None:
+    """Said either way round, with any words; among scenes of which some have a pair, some the relation, most nothing."""
+    held_out = re.compile(pattern(), re.IGNORECASE)
+    asked = [made for _, made in unseen_scenes(5, 64)]
+    found = []
+    for made in SCENES + asked:
+        has = HELD_OUT.has(made.scene, made.relation)
+        for caption in write_simple(made, 4):
+            assert bool(held_out.search(caption.upper())) == has, caption
+        found.append(has)
+    assert all(found[len(SCENES) :])
+    assert 0.1 < np.mean(found[: len(SCENES)]) < 0.4
