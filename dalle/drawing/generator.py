@@ -22,9 +22,10 @@ from dalle.drawing.captions import Caption, captions_of, seed_of, tokens_of
 from dalle.drawing.given import given_of
 from dalle.drawing.models import Models, load_models
 from dalle.drawing.options import GenerateOptions
+from dalle.dvae.image_encoders import EncoderPrecision
 from dalle.prior.choosing import ChoosingOptions
 from dalle.prior.lines import Given
-from dalle.prior.sampling import Precision, Progress, Sampler
+from dalle.prior.sampling import Precision, PrecisionOrAuto, Progress, Sampler, number_format
 
 if TYPE_CHECKING:
     from dalle.contrastive.reranker import Reranker  # which takes seconds to import
@@ -98,16 +99,18 @@ class Generator:
         reranker: str | None = None,
         captions: int = 1,
         samples: int = 16,
-        precision: Precision = "bfloat16",
+        precision: PrecisionOrAuto = "auto",
     ) -> Generator:
         """A generator of models by name; see `load_models` and `dalle.contrastive.load`.
 
         Raises:
             ValueError: if one of them is not what it should be.
         """
-        models = load_models(prior, vocabulary=vocabulary, dvae=dvae)
+        meant = number_format(precision)
+        of_dvae: EncoderPrecision = "bf16" if meant == "bfloat16" else "fp32"
+        models = load_models(prior, vocabulary=vocabulary, dvae=dvae, precision=of_dvae)
         scorer = load_reranker(reranker) if reranker else None
-        return cls(models, captions=captions, samples=samples, precision=precision, reranker=scorer)
+        return cls(models, captions=captions, samples=samples, precision=meant, reranker=scorer)
 
     @classmethod
     def of_options(cls, options: GenerateOptions) -> Generator:

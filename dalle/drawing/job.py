@@ -255,7 +255,7 @@ class Drawing:
             temperature=choosing.temperature,
             top_k=choosing.top_k,
             top_p=choosing.top_p,
-            more={"seed": str(self.options.seed), "precision": self.options.precision},
+            more={"seed": str(self.options.seed), "precision": self.options.number_format},
         )
         captions = captions_of_table(read_parquet(draft, SAMPLES, columns))
         return Drawn(captions=captions, picture=draft.read_bytes, settings=settings)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from dalle.prior.choosing import ChoosingOptions
-from dalle.prior.sampling import Precision
+from dalle.prior.sampling import Precision, PrecisionOrAuto, number_format
 from schemas.options import no_change_of_bytes
 from schemas.planning import SayOptions
 from schemas.ranges import MOST_EXAMPLES, Between, check_ranges
@@ -55,8 +55,8 @@ class GenerateOptions:
     """Picture of which codes of --image stay, in place of --keep_rows: light where they do, one pixel for each."""
     batch_size: int = 32
     """Samples that are drawn at a time, 1 or more; another size rounds in another way, and so draws other pictures."""
-    precision: Precision = "bfloat16"
-    """Number format of the prior's products."""
+    precision: PrecisionOrAuto = "auto"
+    """Number format of the products of prior and dVAE; auto: bfloat16 where the processor or GPU has it."""
     say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:
@@ -81,6 +81,11 @@ class GenerateOptions:
             raise ValueError(f"{named[0]}: there is no --image of which something could stay; give one")
         if len(named) > 1:
             raise ValueError("--keep_mask and --keep_rows both say what stays of --image; give one of them")
+
+    @property
+    def number_format(self) -> Precision:
+        """What is meant by --precision on this machine."""
+        return number_format(self.precision)
 
     @property
     def samples_at_once(self) -> int:

@@ -39,7 +39,11 @@ def recipe_of(options: GenerateOptions, captions: Sequence[Caption], generator: 
     ]
     inputs.append({"name": "captions", "sha256": fingerprint([[one.id, one.text] for one in captions])})
     shape = {"captions_at_once": options.captions_at_once, "samples_at_once": options.samples_at_once}
-    return {"job": JOB, "inputs": inputs, "options": {**options_json(options), **shape}}
+    return {
+        "job": JOB,
+        "inputs": inputs,
+        "options": {**options_json(options), "precision": options.number_format, **shape},
+    }
 
 
 def is_drawn(folder: Folder, recipe: Mapping[str, Any], *, overwrite: bool) -> bool:

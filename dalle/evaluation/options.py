@@ -8,7 +8,7 @@ from typing import Literal
 from dalle.evaluation.captions import ALL, is_count
 from dalle.evaluation.resizing import ResizeName
 from dalle.prior.choosing import ChoosingOptions
-from dalle.prior.sampling import Precision
+from dalle.prior.sampling import PrecisionOrAuto
 from schemas.options import no_change_of_bytes
 from schemas.planning import SayOptions
 from schemas.ranges import MOST_EXAMPLES, MOST_SEED, Between, check_ranges
@@ -122,8 +122,8 @@ class GeneratorOptions:
     choosing: ChoosingOptions = field(default_factory=ChoosingOptions)
     samples_at_once: int = 32
     """Samples that are drawn at a time (--batch_size of dalle.generate): another number draws other pictures."""
-    precision: Precision = "bfloat16"
-    """Number format of the prior's products."""
+    precision: PrecisionOrAuto = "auto"
+    """Number format of the products of prior and dVAE; auto: bfloat16 where the processor or GPU has it."""
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""

@@ -29,10 +29,19 @@ from dalle.prior.lines import Drawn, Given, Lines
 from dalle.prior.network import Prior
 from dalle.text.padding import vocab_size_with_padding
 from dalle.training.parallel import for_each
+from dalle.training.precision import computes_in_bfloat16
 
 Precision = Literal["bfloat16", "float32"]
+PrecisionOrAuto = Literal["auto", "bfloat16", "float32"]
 Progress = Callable[[int, int], None]
 """Is told how many positions of the batch are done, and of how many."""
+
+
+def number_format(precision: PrecisionOrAuto) -> Precision:
+    """What is meant on this machine: auto is bfloat16 where the processor has it, float32 elsewhere."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if computes_in_bfloat16("cpu") else "float32"
 
 
 class Sampler:
