@@ -11,6 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from schemas.planning import NotThereYet, reads
+
 if TYPE_CHECKING:
     from dalle.contrastive.reranker import Reranker
 
@@ -38,6 +40,9 @@ def load(name: str, precision: Literal["auto", "float32", "bfloat16"] = "auto", 
 
     if name.startswith(_OPEN_CLIP):
         return Reranker(loading.of_open_clip(name.removeprefix(_OPEN_CLIP), name), precision, device)
-    if not name or not Path(name).exists():
-        raise ValueError(f"{name or 'nothing'}: there is no such contrastive model; expected {NAMES}")
+    if not name:
+        raise ValueError(f"nothing: there is no such contrastive model; expected {NAMES}")
+    reads(name)
+    if not Path(name).exists():
+        raise NotThereYet(f"{name}: there is no such contrastive model; expected {NAMES}", name)
     return Reranker(loading.of_ours(Path(name), name), precision, device)
