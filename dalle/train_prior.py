@@ -58,6 +58,7 @@ from dalle.reading.batches import Batches
 from dalle.reading.endless import Endless
 from dalle.reading.example_shards import ExampleShards
 from dalle.reading.holding_out import Split
+from dalle.shipped import shipped
 from dalle.text import tokenizer
 from dalle.training.command import Sample, TrainingCommand
 from dalle.training.logs import read_log
@@ -126,7 +127,7 @@ def example_shards(options: ExampleOptions, *, dropout: bool = True) -> ExampleS
     """
     words, rate = None, options.bpe_dropout if dropout else 0.0
     if rate:
-        words = tokenizer.load(tokenizer.BUILTIN if options.vocabulary == "builtin" else options.vocabulary)
+        words = tokenizer.load(options.vocabulary)
     return ExampleShards(
         options.input_folder or "",
         dropout=rate,
@@ -175,9 +176,9 @@ def _plan(options: TrainPriorOptions) -> Plan:
     )
     if options.examples.input_folder is not None:
         check_place(options.loop, "train_prior", {"--input_folder": [options.examples.input_folder]})
-        if options.examples.bpe_dropout and options.examples.vocabulary != "builtin":
+        if options.examples.bpe_dropout and not shipped(options.examples.vocabulary, "vocabulary"):
             check_is_there(options.examples.vocabulary)
-        if options.codebook not in (None, "builtin", "openai"):
+        if options.codebook not in (None, "builtin", "drawings", "openai"):
             check_is_there(options.codebook)
         shards = example_shards(options.examples, dropout=False)
         network = network_for(shards, options)

@@ -29,7 +29,7 @@ HOUSE = {
         dvae prior detectors contrastive
         training reading
         flags pages pictures text
-        scenes sandbox
+        scenes sandbox shipped
     """,
     "schemas": "",
 }

@@ -51,7 +51,7 @@ def training_pairs(options: TrainContrastiveOptions, ranks: Ranks) -> TrainingPa
         raise ValueError("--input_folder is missing; say which dataset of pairs to train on")
     ranks.share(options.loop.batch_size, "--batch_size")
     words = EndedCaptions(
-        tokenizer.load(tokenizer.BUILTIN if chosen.vocabulary == "builtin" else chosen.vocabulary),
+        tokenizer.load(chosen.vocabulary),
         options.size.text_length,
     )
     pairs = CaptionedPairs(

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from dalle.dvae.image_encoders import DVAEEncoder, EncoderPrecision, load_encoder
 from dalle.prior.files import load, made_for
 from dalle.prior.network import Prior
+from dalle.shipped import names
 from dalle.text import tokenizer
 from dalle.training.model_file import weights_of
 from schemas.folder import Folder
@@ -58,8 +59,8 @@ def load_models(
     path = weights_of(prior, "train_prior", "--prior")
     network, wanted = load(path), made_for(path)
     beside = path.absolute().parent.parent
-    vocabularies: list[str | Path] = [vocabulary] if vocabulary else [tokenizer.BUILTIN, beside / "vocab"]
-    dvaes: list[str | Path] = [dvae] if dvae else ["builtin", beside / "dvae"]
+    vocabularies: list[str | Path] = [vocabulary] if vocabulary else [*names("vocabulary"), beside / "vocab"]
+    dvaes: list[str | Path] = [dvae] if dvae else [*names("dvae"), beside / "dvae"]
     of_vocabulary = _matching("vocabulary", vocabularies, _vocabulary, wanted.get("vocabulary"), prior)
     of_dvae = _matching("dvae", dvaes, lambda name: _dvae(name, precision), wanted.get("dvae"), prior)
     if of_dvae.vocab_size != network.config.image_vocab_size or of_vocabulary.vocab_size != network.config.vocab_size:

@@ -1,6 +1,7 @@
 """What turns pictures into codes, by name: a dVAE, or a user's own encoder behind two methods.
 
 builtin            the small dVAE that comes with the package (the default)
+drawings           that of simple drawn scenes, which comes with the package as well
 openai             the released one, 97.6 million weights, downloaded once
 PATH               what `dalle.train_dvae` left, a folder or its file, or a folder with encoder.pkl and decoder.pkl
 MODULE:FUNCTION    a function of yours, without arguments, that gives an `ImageEncoder`
@@ -18,15 +19,19 @@ from torch import Tensor
 
 from dalle.dvae.bf16 import BF16DVAE
 from dalle.dvae.download import download
-from dalle.dvae.files import BUILTIN, OPENAI_DECODER, OPENAI_ENCODER, join, load, load_released
+from dalle.dvae.files import OPENAI_DECODER, OPENAI_ENCODER, join, load, load_released
 from dalle.dvae.network import DVAE, Decoder, Encoder
+from dalle.shipped import shipped
 from dalle.training.model_file import weights_of
 from dalle.training.precision import computes_in_bfloat16
 from schemas.manifest import WEIGHTS
 from schemas.planning import NotThereYet, reads
 
 EncoderPrecision = Literal["fp32", "bf16"]
-NAMES = "builtin, openai, a file, a folder of dalle.train_dvae or with encoder.pkl and decoder.pkl, or MODULE:FUNCTION"
+NAMES = (
+    "builtin, drawings, openai, a file, a folder of dalle.train_dvae or with encoder.pkl and decoder.pkl, or "
+    "MODULE:FUNCTION"
+)
 
 
 class ImageEncoder(Protocol):
@@ -95,13 +100,14 @@ def load_encoder(name: str = "builtin", precision: EncoderPrecision = "fp32", de
         return _users_own(name)
     if name == "openai":
         return DVAEEncoder(load_pair(downloaded(OPENAI_ENCODER), downloaded(OPENAI_DECODER)), precision, device)
-    path = BUILTIN if name == "builtin" else Path(name)
-    if name == "builtin" and not path.exists():
-        raise ValueError(
-            f"--dvae {name}: the weights that come with the package are missing ({path.name}); expected {NAMES}"
-        )
-    if path != BUILTIN:
-        reads(path)
+    if own := shipped(name, "dvae"):
+        if not own.exists():
+            raise ValueError(
+                f"--dvae {name}: the weights that come with the package are missing ({own.name}); expected {NAMES}"
+            )
+        return DVAEEncoder(load(own), precision, device)
+    path = Path(name)
+    reads(path)
     if not path.exists():
         raise NotThereYet(f"--dvae {name}: is not there; expected {NAMES}", path)
     return DVAEEncoder(_load(path), precision, device)
@@ -112,7 +118,7 @@ def _load(path: Path) -> DVAE:
     released = path / "encoder.pkl", path / "decoder.pkl"
     if all(file.exists() for file in released) and not (path / WEIGHTS).exists():
         return load_pair(*released)
-    return load(path if path == BUILTIN else weights_of(path, "train_dvae", "--dvae"))
+    return load(weights_of(path, "train_dvae", "--dvae"))
 
 
 def load_pair(encoder: Path, decoder: Path) -> DVAE:

@@ -21,12 +21,12 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from dalle.shipped import shipped
 from schemas.contents import is_awaited_of, why_not_left
 from schemas.examples import TEXT_LENGTH, TEXT_VOCABULARY
 from schemas.json_text import parse_json
@@ -36,7 +36,7 @@ from schemas.stores import open_bytes
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are processes
 
-BUILTIN = Path(__file__).parents[1] / "weights" / "vocabulary.json"
+BUILTIN = "builtin"
 FILE = "vocabulary.json"
 """What a folder that `pipelines.vocab` left calls it."""
 _USUAL = {
@@ -173,14 +173,19 @@ def _fault_of(entries: Mapping[str, int]) -> str:
 
 
 def load(path: str | os.PathLike[str] = BUILTIN) -> Tokenizer:
-    """The tokenizer of a vocabulary file, or of a folder that `pipelines.vocab` left; a path or an fsspec URL.
+    """The tokenizer of a vocabulary.
+
+    Args:
+        path: a file or a folder that `pipelines.vocab` left, a path or an fsspec URL; or `builtin` or `drawings`,
+            which come with the package.
 
     Raises:
         ValueError: if it is none, or not there.
         OSError: if it cannot be read.
     """
-    where = str(path)
-    if path != BUILTIN:
+    own = shipped(str(path), "vocabulary")
+    where = str(own or path)
+    if own is None:
         reads(where)
     if "://" not in where and (why := why_not_left(where, "vocab", FILE)):
         raise NotThereYet(f"{where}: {why}", where) if is_awaited_of(where, "vocab") else ValueError(f"{where}: {why}")

@@ -27,7 +27,7 @@ def review(folder: Folder, manifest: Mapping[str, Any], options: ReviewOptions) 
     assert options.input_folder is not None
     made_with, pairs = manifest["options"], Folder(options.input_folder)
     _expect(fingerprint(read_manifest(pairs, table="pairs")), made_from(manifest), f"--input_folder {pairs}")
-    words = tokenizer.load(tokenizer.BUILTIN if options.vocabulary == "builtin" else options.vocabulary)
+    words = tokenizer.load(options.vocabulary)
     _expect(words.fingerprint, made_with["vocabulary"], f"--vocabulary {options.vocabulary}")
     if made_with["device"] == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"{folder}: was encoded on a GPU, and there is none here; audit it where one is")

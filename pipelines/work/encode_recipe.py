@@ -28,7 +28,7 @@ def work_of(pairs: Folder, options: EncodeOptions) -> Encode:
     Raises:
         ValueError: if there is no GPU where one is wanted, or vocabulary or dVAE cannot be loaded.
     """
-    words = tokenizer.load(tokenizer.BUILTIN if options.vocabulary == "builtin" else options.vocabulary)
+    words = tokenizer.load(options.vocabulary)
     device = default_device() if options.device == "auto" else options.device
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no GPU here; use --device cpu")

@@ -15,6 +15,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dalle.shipped import shipped
 from dalle.text import tokenizer
 from dalle.text.tokenizer import Tokenizer
 from schemas.examples import TEXT_LENGTH, TEXT_VOCABULARY
@@ -72,10 +73,10 @@ def test_the_same_captions_give_the_same_bytes() -> None:
 
 def test_the_file_is_the_librarys() -> None:
     """`tokenizers` reads it and gives the same tokens, lower-casing included."""
-    theirs = tokenizers.Tokenizer.from_file(str(tokenizer.BUILTIN))
+    theirs = tokenizers.Tokenizer.from_file(str(shipped("builtin", "vocabulary")))
     assert theirs.encode("A Red BOAT, 1970").ids == BUILTIN.encode("A Red BOAT, 1970")
     assert TEXT_VOCABULARY == BUILTIN.vocab_size
-    assert BUILTIN.fingerprint in (tokenizer.BUILTIN.parent / "vocabulary.md").read_text()
+    assert BUILTIN.fingerprint in (ROOT / "dalle/weights/vocabulary.md").read_text()
 
 
 HERE = "@here@"
