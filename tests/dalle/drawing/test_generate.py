@@ -259,3 +259,20 @@ def test_without_scores_there_is_no_best(prior: Path, tmp_path: Path) -> None:
         GenerateOptions(best_of=(1,))
     with pytest.raises(ValueError, match="--best_of 20: there are 16 --samples; give as many or fewer"):
         GenerateOptions(best_of=(20, 1), reranker="clip")
+
+
+def test_a_plan_waits_for_a_reranker_that_is_not_trained_yet(
+    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So a flow may train it before; who draws at once is told that it is not there."""
+    reranker = tmp_path / "contrastive"
+    run(prior, tmp_path / "out", "snow", "--reranker", reranker, "--plan", "--json")
+    said = json.loads(capsys.readouterr().out)
+    assert ("waits", str(reranker)) == (said["state"], said["waits_for"])
+    assert str(reranker) in said["reads"]
+    run(prior, tmp_path / "out", "snow", "--reranker", reranker, code=2)
+    assert f"{reranker}: there is no such contrastive model" in capsys.readouterr().err
+    write_contrastive(reranker)
+    run(prior, tmp_path / "out", "snow", "--reranker", reranker, "--plan", "--json")
+    said = json.loads(capsys.readouterr().out)
+    assert ("to do", True) == (said["state"], str(reranker) in said["reads"])
