@@ -22,7 +22,7 @@ class PairOptions:
     """Train on pairs that were never cleaned of near-duplicates."""
     vocabulary: str = no_change_of_bytes(default="builtin")
     """The vocabulary that captions are made into tokens with: what pipelines.vocab left, a folder or its file, or
-    builtin."""
+    builtin or drawings, which come with the package."""
     crop_area: float = 0.9
     """Area of the smallest square that is drawn of a picture, as a share of its largest, 0 to 1; 1 draws only where the
     largest lies."""

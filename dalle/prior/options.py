@@ -29,7 +29,7 @@ class ExampleOptions:
     takes the tokens of the dataset."""
     vocabulary: str = no_change_of_bytes(default="builtin")
     """The vocabulary of the examples, for --bpe_dropout: what pipelines.vocab left, a folder or its file, or
-    builtin."""
+    builtin or drawings, which come with the package."""
     validation_share: float = 0.0024
     """Share of the examples that are held out, by a hash of their uid, 0 to 1: at least 64, at most a quarter of them;
     0 holds out none."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from dalle.scenes.dialect.held_out import pattern
 
 _QUERY = """\
     import glob, pyarrow.compute as pc, pyarrow.dataset as ds
-    rows = ds.dataset(sorted(glob.glob("{folder}/*.parquet"))).to_table(columns=["captions"])
+    rows = ds.dataset(sorted(glob.glob({files}))).to_table(columns=["captions"])
     held_out = r"{pattern}"
     print(pc.sum(pc.match_substring_regex(pc.list_flatten(rows["captions"]), held_out, ignore_case=True)))
 """
@@ -52,4 +54,5 @@ def held_out_rows(pairs: Path) -> HeldOutRows:
             raise ValueError(f"{ledger}: no captions can be read of it ({reason}); give the folder of pairs") from None
         matches = pc.match_substring_regex(texts, pattern(), ignore_case=True)
         captions, found = captions + len(texts), found + int(pc.sum(matches).as_py() or 0)
-    return HeldOutRows(captions=captions, held_out=found, query=_QUERY.format(folder=pairs, pattern=pattern()))
+    query = _QUERY.format(files=json.dumps(f"{glob.escape(str(pairs))}/*.parquet"), pattern=pattern())
+    return HeldOutRows(captions=captions, held_out=found, query=query)

@@ -33,10 +33,10 @@ class EncodeOptions:
     output_format: OutputFormat = "parquet"
     """parquet: one Parquet file a shard; webdataset: a tar beside it."""
     vocabulary: str = "builtin"
-    """What pipelines.vocab left, a folder or its file; or builtin, the one that comes with the package."""
+    """builtin or drawings, which come with the package; or what pipelines.vocab left, a folder or its file."""
     dvae: str = "builtin"
-    """builtin: the small dVAE that comes with the package; openai: the released one; what dalle.train_dvae left, a
-    folder or its file; a folder with encoder.pkl and decoder.pkl; MODULE:FUNCTION: an encoder of your own."""
+    """builtin, drawings: small ones that come with the package; openai: the released one; what dalle.train_dvae left,
+    a folder or its file; a folder with encoder.pkl and decoder.pkl; MODULE:FUNCTION: an encoder of your own."""
     precision: EncoderPrecision | Literal["auto"] = "auto"
     """fp32: as released; bf16: several times sooner where the processor has it, and a few codes differ; auto: bf16
     there and on a GPU, fp32 elsewhere. Which it was stands in the manifest."""

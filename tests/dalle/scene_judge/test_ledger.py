@@ -20,11 +20,14 @@ CAPTIONS = [
 ]
 
 
-def test_the_count_is_that_of_the_query_that_is_printed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["pairs", 'of [a] "friend\'s" {list}'])
+def test_the_count_is_that_of_the_query_that_is_printed(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
     for shard, captions in enumerate((CAPTIONS[:2], CAPTIONS[2:])):
         table = pa.table({"captions": pa.array(captions, pa.list_(pa.string())), "key": ["k"] * len(captions)})
-        pq.write_table(table, tmp_path / f"{shard:05d}.parquet")
-    found = held_out_rows(tmp_path)
+        pq.write_table(table, folder / f"{shard:05d}.parquet")
+    found = held_out_rows(folder)
     assert (found.captions, found.held_out) == (5, 2)
     code = "\n".join(line.strip() for line in found.query.splitlines())
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
