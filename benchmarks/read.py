@@ -31,7 +31,7 @@ import pyarrow as pa
 from benchmarks.record import record, spread
 from dalle.reading.batches import Batches
 from dalle.reading.example_shards import ExampleShards
-from dalle.shipped import shipped
+from dalle.shipped import FILES
 from dalle.text import tokenizer
 from dalle.text.padding import padding_tokens
 from schemas.examples import EXAMPLES, IMAGE_LENGTH, write_examples
@@ -117,7 +117,7 @@ def plain_training(texts: list[str]) -> float:
 
 def text_figures(texts: list[str]) -> dict[str, Any]:
     """Vocabulary training and tokens a second, beside the library."""
-    plain = tokenizers.Tokenizer.from_file(str(shipped("builtin", "vocabulary")))
+    plain = tokenizers.Tokenizer.from_file(str(FILES["builtin", "vocabulary"]))
     figures: dict[str, list[float]] = {}
 
     def clock(name: str, do: Callable[[], object], unit: float) -> None:

@@ -17,7 +17,7 @@ from typing import Literal
 BUILTIN, DRAWINGS = "builtin", "drawings"
 Model = Literal["vocabulary", "dvae"]
 _WEIGHTS = Path(__file__).parent / "weights"
-_FILES: dict[tuple[str, Model], Path] = {
+FILES: dict[tuple[str, Model], Path] = {
     (BUILTIN, "vocabulary"): _WEIGHTS / "vocabulary.json",
     (BUILTIN, "dvae"): _WEIGHTS / "dvae.safetensors",
     (DRAWINGS, "vocabulary"): _WEIGHTS / DRAWINGS / "vocabulary.json",
@@ -32,9 +32,9 @@ def shipped(name: str, model: Model) -> Path | None:
         name: as a flag has it; a folder of the user's that is called the same is to be given as `./drawings`.
         model: which.
     """
-    return _FILES.get((name, model))
+    return FILES.get((name, model))
 
 
 def names(model: Model) -> list[str]:
     """What the package's models of a kind are called."""
-    return [name for name, kind in _FILES if kind == model]
+    return [name for name, kind in FILES if kind == model]

@@ -58,7 +58,7 @@ from dalle.reading.batches import Batches
 from dalle.reading.endless import Endless
 from dalle.reading.example_shards import ExampleShards
 from dalle.reading.holding_out import Split
-from dalle.shipped import shipped
+from dalle.shipped import names, shipped
 from dalle.text import tokenizer
 from dalle.training.command import Sample, TrainingCommand
 from dalle.training.logs import read_log
@@ -178,7 +178,7 @@ def _plan(options: TrainPriorOptions) -> Plan:
         check_place(options.loop, "train_prior", {"--input_folder": [options.examples.input_folder]})
         if options.examples.bpe_dropout and not shipped(options.examples.vocabulary, "vocabulary"):
             check_is_there(options.examples.vocabulary)
-        if options.codebook not in (None, "builtin", "drawings", "openai"):
+        if options.codebook is not None and options.codebook not in ("openai", *names("dvae")):
             check_is_there(options.codebook)
         shards = example_shards(options.examples, dropout=False)
         network = network_for(shards, options)

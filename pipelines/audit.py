@@ -28,6 +28,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from dalle.shipped import names
 from pipelines.auditing.audit_examples import audit_examples
 from pipelines.auditing.audit_pairs import audit_pairs
 from pipelines.auditing.review_options import ReviewOptions, check_sheet
@@ -92,7 +93,7 @@ def _plan(manifest: Mapping[str, Any], options: AuditOptions, is_reviewed: bool)
     if is_reviewed:
         open_dataset(Folder(options.review.input_folder or ""), table="pairs")
         for name in (options.review.vocabulary, options.review.dvae):
-            if name not in ("builtin", "drawings", "openai") and ":" not in name:
+            if name not in ("openai", *names("dvae")) and ":" not in name:
                 check_is_there(name)
     counts = Counts.of_json(manifest["counts"])
     figures = {"rows": counts.rows, "bytes": sum(f["size"] for s in manifest["shards"] for f in s["files"].values())}

@@ -56,7 +56,7 @@ class GenerateOptions:
     batch_size: int = 32
     """Samples that are drawn at a time, 1 or more; another size rounds in another way, and so draws other pictures."""
     precision: PrecisionOrAuto = "auto"
-    """Number format of the products of prior and dVAE; auto: bfloat16 where the processor or GPU has it."""
+    """Number format of the products of prior and dVAE; auto: bfloat16 where the processor has it."""
     say: SayOptions = field(default_factory=SayOptions)
 
     def __post_init__(self) -> None:

@@ -17,12 +17,13 @@ import torch
 
 from dalle.dvae.network import DVAE, GROUPS, Decoder, DVAEConfig, Encoder
 from dalle.dvae.released import read_state_dict
+from dalle.shipped import FILES
 from dalle.training.model_file import ModelKind, fault_of_numbers, load_network
 from dalle.training.tensor_file import write_tensors
 from schemas.options import options_json
 from schemas.whole_file import whole_file
 
-BUILTIN = Path(__file__).parents[1] / "weights" / "dvae.safetensors"
+BUILTIN = FILES["builtin", "dvae"]
 """The small dVAE that comes with the package."""
 OPENAI_ENCODER = "https://cdn.openai.com/dall-e/encoder.pkl"
 OPENAI_DECODER = "https://cdn.openai.com/dall-e/decoder.pkl"

@@ -123,7 +123,7 @@ class GeneratorOptions:
     samples_at_once: int = 32
     """Samples that are drawn at a time (--batch_size of dalle.generate): another number draws other pictures."""
     precision: PrecisionOrAuto = "auto"
-    """Number format of the products of prior and dVAE; auto: bfloat16 where the processor or GPU has it."""
+    """Number format of the products of prior and dVAE; auto: bfloat16 where the processor has it."""
 
     def __post_init__(self) -> None:
         """Bad values fail before anything starts."""

@@ -45,14 +45,14 @@ def held_out_rows(pairs: Path) -> HeldOutRows:
     ledgers = sorted(pairs.glob("*.parquet"))
     if not ledgers:
         raise ValueError(f"{pairs}: has no *.parquet, expected a dataset that pipelines.ingest or pipelines.dedup left")
-    found, captions = 0, 0
+    held_out, found, captions = pattern(), 0, 0
     for ledger in ledgers:
         try:
             texts = pc.list_flatten(pq.read_table(ledger, columns=["captions"])["captions"])
         except (pa.ArrowException, KeyError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{ledger}: no captions can be read of it ({reason}); give the folder of pairs") from None
-        matches = pc.match_substring_regex(texts, pattern(), ignore_case=True)
+        matches = pc.match_substring_regex(texts, held_out, ignore_case=True)
         captions, found = captions + len(texts), found + int(pc.sum(matches).as_py() or 0)
-    query = _QUERY.format(files=json.dumps(f"{glob.escape(str(pairs))}/*.parquet"), pattern=pattern())
+    query = _QUERY.format(files=json.dumps(f"{glob.escape(str(pairs))}/*.parquet"), pattern=held_out)
     return HeldOutRows(captions=captions, held_out=found, query=query)

@@ -26,7 +26,7 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from dalle.shipped import shipped
+from dalle.shipped import BUILTIN, shipped
 from schemas.contents import is_awaited_of, why_not_left
 from schemas.examples import TEXT_LENGTH, TEXT_VOCABULARY
 from schemas.json_text import parse_json
@@ -36,7 +36,6 @@ from schemas.stores import open_bytes
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are processes
 
-BUILTIN = "builtin"
 FILE = "vocabulary.json"
 """What a folder that `pipelines.vocab` left calls it."""
 _USUAL = {

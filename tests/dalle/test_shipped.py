@@ -12,7 +12,7 @@ import torch
 from dalle.dvae.image_encoders import DVAEEncoder, load_encoder
 from dalle.scenes import draw_flat
 from dalle.scenes.dialect import compose_simple, write_simple
-from dalle.shipped import names, shipped
+from dalle.shipped import Model, names, shipped
 from dalle.text import tokenizer
 from tests.conftest import ROOT
 
@@ -21,10 +21,11 @@ CARD = (WEIGHTS / "drawings" / "drawings.md").read_text()
 
 
 def test_every_file_is_there_and_all_are_small() -> None:
-    for model in ("vocabulary", "dvae"):
-        assert names(model) == ["builtin", "drawings"]  # type: ignore[arg-type]
-        for name in names(model):  # type: ignore[arg-type]
-            path = shipped(name, model)  # type: ignore[arg-type]
+    models: tuple[Model, ...] = ("vocabulary", "dvae")
+    for model in models:
+        assert names(model) == ["builtin", "drawings"]
+        for name in names(model):
+            path = shipped(name, model)
             assert isinstance(path, Path)
             assert path.stat().st_size > 0
     assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) < 96e6

@@ -15,7 +15,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dalle.shipped import shipped
+from dalle.shipped import FILES
 from dalle.text import tokenizer
 from dalle.text.tokenizer import Tokenizer
 from schemas.examples import TEXT_LENGTH, TEXT_VOCABULARY
@@ -73,7 +73,7 @@ def test_the_same_captions_give_the_same_bytes() -> None:
 
 def test_the_file_is_the_librarys() -> None:
     """`tokenizers` reads it and gives the same tokens, lower-casing included."""
-    theirs = tokenizers.Tokenizer.from_file(str(shipped("builtin", "vocabulary")))
+    theirs = tokenizers.Tokenizer.from_file(str(FILES["builtin", "vocabulary"]))
     assert theirs.encode("A Red BOAT, 1970").ids == BUILTIN.encode("A Red BOAT, 1970")
     assert TEXT_VOCABULARY == BUILTIN.vocab_size
     assert BUILTIN.fingerprint in (ROOT / "dalle/weights/vocabulary.md").read_text()
